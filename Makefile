@@ -1,0 +1,108 @@
+# slipcast: every task that a person or CI runs. Plain make lists them.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+MAKEFLAGS += --no-print-directory
+
+# Go's archive adds nothing to PATH, and Debian keeps mkfs, losetup and their
+# kind out of a user's.
+export PATH := $(PATH):/usr/local/go/bin:/usr/sbin:/sbin
+
+COUNT ?= 6
+FUZZTIME ?= 10s
+VERSION ?= $(or $(shell git describe --tags --always --dirty 2>/dev/null),devel)
+
+TEST = CGO_ENABLED=1 go test -race -timeout 20m
+TOOL = go tool -modfile=scripts/tools.mod
+SCRIPTS = $(shell grep -lsE '^#!.*sh$$' .ci/run scripts/*)
+
+# The packages that have a test or benchmark whose name starts with $(1).
+with = $(shell grep -rlE '^func $(1)' --include='*_test.go' . | xargs -r dirname | sort -u)
+
+# Shows the output of go test -v without the tests that passed, and fails if
+# a test was skipped.
+STRICT = awk '/^ *--- SKIP/ { skipped = 1 } \
+	!/^ *(===|--- PASS|PASS$$)/ { print; fflush() } \
+	END { if (skipped) print "slipcast: where SLIPCAST_LAB is set, a skipped test is a failed test"; exit skipped }'
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: build
+build: ## static, reproducible bin/slipcast
+	@scripts/setup build
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false \
+		-ldflags '-s -w -buildid= -X main.version=$(VERSION)' -o bin/slipcast ./cmd/slipcast
+
+.PHONY: demo
+demo: ## the main job on a real disk that it builds
+	@scripts/setup demo
+	@$(MAKE) build
+	@scripts/demo
+
+# As root, the unit tests are held to the rules of the laboratory too.
+.PHONY: test
+test: ## everything: unit tests with -race, scripts and, as root, the laboratory
+	@scripts/setup test
+	@if [ "$$(id -u)" = 0 ]; then \
+		SLIPCAST_LAB=root $(MAKE) unit e2e-root; \
+	else \
+		echo 'slipcast: not root: the laboratory is left out; it is run by sudo make e2e-root'; \
+		$(MAKE) unit; \
+	fi
+
+.PHONY: unit
+unit: ## the part of it that needs seconds and no root
+	@scripts/setup unit
+	@if [ -n "$${SLIPCAST_LAB:-}" ]; then \
+		$(TEST) -v -skip '^TestRoot' ./... | $(STRICT); \
+	else \
+		$(TEST) -skip '^TestRoot' ./...; \
+	fi
+
+.PHONY: e2e-root
+e2e-root: ## the part of it that needs root and loop devices; no test may be skipped
+	@scripts/setup test
+	@[ "$$(id -u)" = 0 ] || { echo 'slipcast: make e2e-root needs root'; exit 1; }
+	@SLIPCAST_LAB=root $(TEST) -v -count=1 -run '^TestRoot' $(call with,TestRoot) | $(STRICT)
+
+.PHONY: lint
+lint: ## gofmt, vet, staticcheck, mod tidy -diff, shellcheck
+	@scripts/setup lint
+	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || \
+		{ printf 'slipcast: gofmt -w has work to do on %s\n' $$unformatted; exit 1; }
+	go vet ./...
+	$(TOOL) staticcheck ./...
+	go mod tidy -diff
+	shellcheck $(SCRIPTS)
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME (10s)
+	@scripts/setup build
+	@scripts/fuzz $(FUZZTIME)
+
+.PHONY: bench
+bench: ## benchmarks, COUNT (6) times each, ready for benchstat
+	@scripts/setup build
+	go test -run '^$$' -bench . -benchmem -count $(COUNT) $(call with,Benchmark)
+
+.PHONY: bench-image
+bench-image: ## whole processes side by side with partclone, dd and zstd
+	@scripts/setup bench
+	@$(MAKE) build
+	@scripts/bench-image
+
+.PHONY: vuln
+vuln: ## govulncheck; needs the network
+	@scripts/setup build
+	$(TOOL) govulncheck ./...
+
+.PHONY: ci
+ci: ## what every change must pass: lint, test, fuzz, build
+	@$(MAKE) lint
+	@$(MAKE) test
+	@$(MAKE) fuzz FUZZTIME=5s
+	@$(MAKE) build

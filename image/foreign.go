@@ -1,0 +1,169 @@
+package image
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+	"github.com/ulikunitz/xz"
+
+	"slipcast/partition"
+	"slipcast/partition/fsmap"
+)
+
+// A Foreign is a disk image that another program made: the raw bytes of a
+// disk, maybe compressed. What is in use is unknown, and there are no digests.
+type Foreign struct {
+	Kind string // "raw", "zstd", "gzip" or "xz"
+	Size int64  // of the disk in bytes; -1 if it is known only at the end
+	r    *bufio.Reader
+}
+
+// foreignWindow is the largest window of a zstd stream that is accepted, in
+// bytes: that of zstd --long.
+const foreignWindow = 128 << 20
+
+// OpenForeign finds out by its first bytes how the image behind r is packed.
+// size is its length in bytes, -1 if that is unknown. Raw bytes are taken for a disk
+// only if they begin like one; anything else is an error, and so are
+// images of partclone, which hold no raw disk.
+func OpenForeign(r io.Reader, size int64) (*Foreign, error) {
+	in := bufio.NewReaderSize(r, vitalSize)
+	start, err := in.Peek(16)
+	if err != nil && err != io.EOF {
+		return nil, err
+	}
+	f := &Foreign{Size: -1}
+	var plain io.Reader
+	switch {
+	case len(start) >= 4 && binary.LittleEndian.Uint32(start) == zstdMagic, isSkippable(start):
+		f.Kind = "zstd"
+		plain, err = zstd.NewReader(in, zstd.WithDecoderMaxWindow(foreignWindow))
+	case bytes.HasPrefix(start, []byte{0x1f, 0x8b}): // RFC 1952 section 2.3.1
+		f.Kind = "gzip"
+		plain, err = gzip.NewReader(in)
+	case bytes.HasPrefix(start, []byte("\xfd7zXZ\x00")): // xz-file-format.txt section 2.1.1.1
+		f.Kind = "xz"
+		plain, err = xz.NewReader(in)
+	default:
+		f.Kind, f.Size, f.r = "raw", size, in
+	}
+	if err != nil {
+		return nil, damaged("%s: %v", f.Kind, err)
+	}
+	if f.r == nil {
+		f.r = bufio.NewReaderSize(plain, vitalSize)
+	}
+	return f, f.check()
+}
+
+func isSkippable(p []byte) bool {
+	return len(p) >= 4 && binary.LittleEndian.Uint32(p)&^0xf == headMagic&^0xf
+}
+
+// check refuses contents that do not begin like a disk.
+func (f *Foreign) check() error {
+	head, err := f.r.Peek(vitalSize)
+	if err != nil && err != io.EOF {
+		return damaged("%s: %v", f.Kind, err)
+	}
+	if bytes.HasPrefix(head, []byte("partclone-image")) {
+		return errors.New("an image of partclone, which only partclone can restore")
+	}
+	if len(head) >= 512 && head[510] == 0x55 && head[511] == 0xaa {
+		return nil
+	}
+	m, err := fsmap.Read(context.Background(), bytes.NewReader(head), int64(len(head)), fsmap.Options{})
+	if err == nil && m.Type != "" {
+		return nil
+	}
+	return fmt.Errorf("%w, and not the raw bytes of a disk", ErrNotImage)
+}
+
+// Restore writes the disk to dst, front to back. Only Blank, Delta, Grow,
+// TargetSector and Progress of opt have a meaning. If the size is unknown, dst
+// is Blank and has a method SetSize(int64) error, it becomes as large as the disk.
+func (f *Foreign) Restore(ctx context.Context, dst Target, opt RestoreOptions) (RestoreStats, error) {
+	var stats RestoreStats
+	if f.Size > dst.Size() && !f.grows(dst, opt) {
+		return stats, &TooSmallError{Need: f.Size, Have: dst.Size()}
+	}
+	c := newCanvas(dst, true)
+	if f.grows(dst, opt) {
+		c = newCanvas(endless{dst}, false)
+	}
+	c.blank, c.delta = opt.Blank, opt.Delta
+	size, err := f.copy(ctx, c, opt)
+	stats.Written = c.written.Load()
+	if err == nil && f.grows(dst, opt) {
+		err = dst.(resizer).SetSize(size)
+		c.Target = dst
+	}
+	if err != nil {
+		return stats, err
+	}
+	return stats, finishForeign(c, size, opt, &stats)
+}
+
+type resizer interface{ SetSize(int64) error }
+
+// grows tells whether the target becomes as large as the disk turns out to be.
+func (f *Foreign) grows(dst Target, opt RestoreOptions) bool {
+	_, ok := dst.(resizer)
+	return ok && opt.Blank && f.Size < 0
+}
+
+// endless is a target with room for everything.
+type endless struct{ Target }
+
+func (endless) Size() int64 { return math.MaxInt64 }
+
+// copy copies the whole disk and returns its size in bytes.
+func (f *Foreign) copy(ctx context.Context, c *canvas, opt RestoreOptions) (size int64, err error) {
+	buf := make([]byte, vitalSize)
+	for {
+		if err := ctx.Err(); err != nil {
+			return size, err
+		}
+		n, err := io.ReadFull(f.r, buf)
+		end := err == io.EOF || err == io.ErrUnexpectedEOF
+		if err != nil && !end {
+			return size, damaged("%s data behind offset %d: %v", f.Kind, size, err)
+		}
+		if size+int64(n) > c.Size() {
+			return size, &TooSmallError{Need: size + int64(n), Have: c.Size()}
+		}
+		if err := c.put(buf[:n], size); err != nil {
+			return size, err
+		}
+		size += int64(n)
+		if opt.Progress != nil {
+			opt.Progress(int64(n))
+		}
+		if end {
+			return size, nil
+		}
+	}
+}
+
+// finishForeign writes what was kept back. If there is a table that can be
+// trusted, its backup goes to the end of the target.
+func finishForeign(c *canvas, size int64, opt RestoreOptions, stats *RestoreStats) error {
+	table, err := partition.Read(c.content(), size, opt.TargetSector)
+	if err != nil || table.Kind == partition.None {
+		return c.finish(nil, nil)
+	}
+	place, err := table.Place(partition.PlaceOptions{Size: c.Size(), Grow: opt.Grow})
+	if err != nil {
+		return err
+	}
+	stats.Moved, stats.Grown = c.Size() != size, place.Grown
+	return c.finish(place.Writes, table.Sectors())
+}

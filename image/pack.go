@@ -1,0 +1,166 @@
+package image
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/klauspost/compress/zstd"
+	"lukechampine.com/blake3"
+
+	"slipcast/partition"
+)
+
+// quickSum returns the quick digest of p, section 7.
+func quickSum(p []byte) [quickSize]byte {
+	sum := blake3.Sum256(p)
+	return [quickSize]byte(sum[:])
+}
+
+// maxGap is the longest unused gap within a chunk that is read and written
+// along with its neighbours, in bytes: a system call costs more.
+const maxGap = 64 << 10
+
+// A packer turns chunks into frames. It is used by one goroutine.
+type packer struct {
+	*capturer
+	enc *zstd.Encoder
+	raw []byte
+}
+
+func newPacker(c *capturer) (*packer, error) {
+	enc, err := newEncoder(c.opt.Level, c.m.ChunkSize)
+	return &packer{c, enc, make([]byte, c.m.ChunkSize)}, err
+}
+
+func (p *packer) close() { _ = p.enc.Close() } // it has no writer to flush
+
+// pack reads the chunk of j and sets its frame and its digests.
+func (p *packer) pack(j *job) error {
+	raw := p.raw[:j.Length]
+	if err := p.read(raw, j.Start); err != nil {
+		return err
+	}
+	m := p.m
+	if isZero(raw) {
+		p.packZeros(j, raw)
+	} else {
+		m.quick[j.Chunk] = quickSum(raw)
+		if err := p.packData(j, raw); err != nil {
+			return err
+		}
+	}
+	m.frameSums[j.Chunk] = xxhash.Sum64(j.packed)
+	return nil
+}
+
+// packZeros packs a chunk that is in use but holds nothing but zeros.
+func (p *packer) packZeros(j *job, raw []byte) {
+	j.kind = zeroChunk
+	if j.Length == p.m.ChunkSize {
+		p.m.digests[j.Chunk], p.m.quick[j.Chunk] = p.zeroDigest, p.zeroQuick
+		j.packed = append(j.packed[:0], p.zeroFrame...)
+		return
+	}
+	p.m.digests[j.Chunk], p.m.quick[j.Chunk] = sha256.Sum256(raw), quickSum(raw)
+	var z zeros
+	j.packed = z.appendFrame(j.packed[:0], j.Length)
+}
+
+func (p *packer) packData(j *job, raw []byte) error {
+	ok, err := p.reuse(j)
+	if ok || err != nil {
+		return err
+	}
+	p.m.digests[j.Chunk] = sha256.Sum256(raw)
+	if cap(j.packed) == 0 {
+		j.packed = make([]byte, 0, maxFrameSize(p.m.ChunkSize, p.m.ChunkSize))
+	}
+	j.kind = compressed
+	j.packed = p.enc.EncodeAll(raw, j.packed[:0])
+	if len(j.packed) >= len(raw) {
+		j.kind = stored
+		j.packed = appendStored(j.packed[:0], raw)
+	}
+	return nil
+}
+
+// reuse takes the frame of j from the parent if the parent has the same chunk
+// in the same place and its frame is intact.
+func (p *packer) reuse(j *job) (bool, error) {
+	parent := p.opt.Parent
+	if parent == nil || j.Start >= parent.Manifest.Size {
+		return false, nil
+	}
+	f := parent.FrameAt(j.Start)
+	if f.Hole || f.Extent != j.Extent || parent.quick[f.Chunk] != p.m.quick[j.Chunk] || parent.frameSums == nil {
+		return false, nil
+	}
+	var err error
+	if j.packed, err = parent.ReadFrame(f, j.packed); err != nil {
+		return false, fmt.Errorf("reading the parent image: %w", &ChunkError{f.Chunk, f.Start, err})
+	}
+	if xxhash.Sum64(j.packed) != parent.frameSums[f.Chunk] {
+		return false, fmt.Errorf("reading the parent image: %w", &ChunkError{f.Chunk, f.Start, ErrDigest})
+	}
+	p.m.digests[j.Chunk] = parent.digests[f.Chunk]
+	j.kind = reused
+	return true, nil
+}
+
+// read fills raw with the chunk at offset start, unused bytes as zeros.
+func (p *packer) read(raw []byte, start int64) error {
+	place := partition.Extent{Start: start, Length: int64(len(raw))}
+	at := start
+	for span := range spans(p.m.Used, place) {
+		clear(raw[at-start : span.Start-start])
+		if err := p.readSpan(raw[span.Start-start:span.End()-start], span.Start); err != nil {
+			return err
+		}
+		at = span.End()
+	}
+	clear(raw[at-start:])
+	clearUnused(raw, start, p.m.Used)
+	return nil
+}
+
+// readSpan fills buf from offset off; holes of a sparse source are zeros.
+func (p *packer) readSpan(buf []byte, off int64) error {
+	if finder, ok := p.src.(dataFinder); ok {
+		start, _, err := finder.NextData(off)
+		if err == nil && start >= off+int64(len(buf)) || errors.Is(err, io.EOF) {
+			clear(buf)
+			return nil
+		}
+	}
+	n, err := p.src.ReadAt(buf, off)
+	if n == len(buf) {
+		return nil
+	}
+	if !p.opt.SkipReadErrors {
+		return fmt.Errorf("reading %d bytes at offset %d: %w", len(buf), off, err)
+	}
+	p.readPieces(buf, off)
+	return nil
+}
+
+// retrySize is how many bytes are given up at once where a disk cannot be
+// read: the physical sector of today's disks.
+const retrySize = 4096
+
+// readPieces reads buf piece by piece, with zeros for those that cannot be
+// read.
+func (p *packer) readPieces(buf []byte, off int64) {
+	for len(buf) > 0 {
+		piece := buf[:min(len(buf), retrySize-int(off%retrySize))]
+		if n, _ := p.src.ReadAt(piece, off); n < len(piece) {
+			clear(piece)
+			p.mu.Lock()
+			p.readErrors.Add(off, int64(len(piece)))
+			p.mu.Unlock()
+		}
+		buf, off = buf[len(piece):], off+int64(len(piece))
+	}
+}

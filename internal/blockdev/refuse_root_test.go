@@ -2,6 +2,7 @@ package blockdev
 
 import (
 	"bufio"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -299,7 +300,7 @@ func TestRootSystemDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(names) == 0 {
-		t.Skip("/ is on no block device")
+		lab.Lacks(t, "a system disk: / is in memory")
 	}
 	direct, disks := s.below(names...)
 	for _, name := range append(sortedKeys(direct), sortedKeys(disks)...) {
@@ -388,7 +389,7 @@ func TestRootDeviceMapper(t *testing.T) {
 	lab.Root(t)
 	lab.Tools(t, "dmsetup", "mkfs.ext4")
 	if out, err := exec.Command("dmsetup", "targets").CombinedOutput(); err != nil {
-		t.Skipf("no device mapper in this kernel: %s", out)
+		lab.Lacks(t, fmt.Sprintf("device mapper: %s", out))
 	}
 	t.Setenv("DM_DISABLE_UDEV", "1") // so that dmsetup makes the nodes where udev does not run
 	disk := partedDisk(t)

@@ -87,40 +87,44 @@ func readers() []reader {
 func Read(ctx context.Context, r io.ReaderAt, size int64, opt Options) (*Map, error) {
 	v := &volume{ctx: ctx, r: r, size: size, opt: opt}
 	var found []*Map
+	var failed error // of a reader that cannot tell whether the volume is its own
 	for _, read := range readers() {
 		m, err := read(v)
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		if errors.Is(err, errNotMine) {
+		switch {
+		case errors.Is(err, errNotMine):
 			continue
-		}
-		if m == nil {
-			m = &Map{}
-		}
-		if err != nil {
+		case m == nil:
+			failed = err
+			continue
+		case err != nil:
 			m.whole(v, err.Error())
 		}
 		found = append(found, m)
 	}
-	return v.finish(v.choose(found)), nil
+	return v.finish(v.choose(found, failed)), nil
 }
 
 // choose returns the one map that was found.
-func (v *volume) choose(found []*Map) *Map {
+func (v *volume) choose(found []*Map, failed error) *Map {
 	if len(found) == 1 {
 		return found[0]
 	}
 	m := &Map{}
-	if len(found) == 0 {
+	switch {
+	case len(found) > 1:
+		var kinds []string
+		for _, f := range found {
+			kinds = append(kinds, f.Type)
+		}
+		m.whole(v, "signatures of "+strings.Join(kinds, " and "))
+	case failed != nil:
+		m.whole(v, failed.Error())
+	default:
 		m.whole(v, "unknown contents")
-		return m
 	}
-	var kinds []string
-	for _, f := range found {
-		kinds = append(kinds, f.Type)
-	}
-	m.whole(v, "signatures of "+strings.Join(kinds, " and "))
 	return m
 }
 

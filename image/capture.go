@@ -2,6 +2,7 @@ package image
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -20,7 +21,7 @@ import (
 // default.
 type CaptureOptions struct {
 	Level   Level
-	Origin  Origin // Level and Parent are filled in
+	Origin  Origin // Level and Parent are filled in; without a Time it is left out
 	Parent  *Image // frames of chunks that did not change are copied from it
 	Workers int    // chunks that are worked on side by side; 0 is one for each processor
 
@@ -76,6 +77,7 @@ type capturer struct {
 	src   Source
 	opt   CaptureOptions
 	out   *frameWriter
+	holes *holeFinder
 	stats CaptureStats
 
 	zeroDigest Digest // of a full chunk of zeros
@@ -99,6 +101,9 @@ func newCapturer(w io.Writer, src Source, layout *Layout, opt CaptureOptions) (*
 	if opt.Parent != nil && opt.Parent.ChunkSize != opt.ChunkSize {
 		return nil, fmt.Errorf("chunks of %d bytes, those of the parent have %d", opt.ChunkSize, opt.Parent.ChunkSize)
 	}
+	if layout.Size < 1 || layout.Size >= maxDisk || layout.Used.End() > layout.Size {
+		return nil, fmt.Errorf("a layout of %d bytes, %d of them in use", layout.Size, layout.Used.Size())
+	}
 	if opt.Workers <= 0 {
 		opt.Workers = runtime.GOMAXPROCS(0)
 	}
@@ -111,9 +116,9 @@ func newCapturer(w io.Writer, src Source, layout *Layout, opt CaptureOptions) (*
 		m.Origin.Parent = opt.Parent.Digest.String()
 	}
 	if err := m.plan(); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("chunks of %d bytes are too small for this disk: %w", opt.ChunkSize, err)
 	}
-	c := &capturer{m: m, src: src, opt: opt, out: newFrameWriter(w, m)}
+	c := &capturer{m: m, src: src, opt: opt, out: newFrameWriter(w, m), holes: newHoleFinder(src)}
 	zero := make([]byte, opt.ChunkSize)
 	c.zeroDigest, c.zeroQuick = sha256.Sum256(zero), quickSum(zero)
 	c.zeroFrame = c.out.zeros.appendFrame(nil, opt.ChunkSize)
@@ -261,10 +266,14 @@ func (o *frameWriter) write(p []byte) error {
 	return err
 }
 
+// head writes the head, after a look at whether a reader will accept it.
 func (o *frameWriter) head() error {
 	head, err := appendHead(nil, o.m, o.sum)
 	if err != nil {
 		return err
+	}
+	if _, _, err := readHead(bytes.NewReader(head), sha256.New()); err != nil {
+		return fmt.Errorf("this disk would make an image that cannot be read: %w", err)
 	}
 	o.headAt = seekEntry{packed: int64(len(head)), sum: sumOfNothing}
 	return o.write(head)

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -16,11 +17,10 @@ func (e *encoder) u32(v int64)      { e.b = binary.LittleEndian.AppendUint32(e.b
 func (e *encoder) u64(v uint64)     { e.b = binary.LittleEndian.AppendUint64(e.b, v) }
 func (e *encoder) uvarint(v uint64) { e.b = binary.AppendUvarint(e.b, v) }
 
-// string appends s, cut to what a u16 can count.
+// string appends s, cut to what a u16 can count, and with what is not UTF-8
+// left out.
 func (e *encoder) string(s string) {
-	if len(s) > math.MaxUint16 {
-		s = s[:math.MaxUint16]
-	}
+	s = strings.ToValidUTF8(s[:min(len(s), math.MaxUint16)], "")
 	e.u16(len(s))
 	e.b = append(e.b, s...)
 }
@@ -49,7 +49,7 @@ func (d *decoder) fail(format string, args ...any) {
 // take returns the next n bytes, which share memory with the decoder's, or
 // nil if there are not that many.
 func (d *decoder) take(n int) []byte {
-	if d.err != nil || n > len(d.b) {
+	if d.err != nil || n < 0 || n > len(d.b) {
 		d.fail("ends early")
 		return nil
 	}

@@ -24,6 +24,7 @@ type Foreign struct {
 	Kind string // "raw", "zstd", "gzip" or "xz"
 	Size int64  // of the disk in bytes; -1 if it is known only at the end
 	r    *bufio.Reader
+	done func() // frees what unpacks it
 }
 
 // foreignWindow is the largest window of a zstd stream that is accepted, in
@@ -33,19 +34,23 @@ const foreignWindow = 128 << 20
 // OpenForeign finds out by its first bytes how the image behind r is packed.
 // size is its length in bytes, -1 if that is unknown. Raw bytes are taken for a disk
 // only if they begin like one; anything else is an error, and so are
-// images of partclone, which hold no raw disk.
+// images of partclone, which hold no raw disk. What it returns is used by
+// Restore, once.
 func OpenForeign(r io.Reader, size int64) (*Foreign, error) {
 	in := bufio.NewReaderSize(r, vitalSize)
 	start, err := in.Peek(16)
 	if err != nil && err != io.EOF {
 		return nil, err
 	}
-	f := &Foreign{Size: -1}
+	f := &Foreign{Size: -1, done: func() {}}
 	var plain io.Reader
 	switch {
 	case len(start) >= 4 && binary.LittleEndian.Uint32(start) == zstdMagic, isSkippable(start):
 		f.Kind = "zstd"
-		plain, err = zstd.NewReader(in, zstd.WithDecoderMaxWindow(foreignWindow))
+		var dec *zstd.Decoder
+		if dec, err = zstd.NewReader(in, zstd.WithDecoderMaxWindow(foreignWindow)); err == nil {
+			plain, f.done = dec, dec.Close
+		}
 	case bytes.HasPrefix(start, []byte{0x1f, 0x8b}): // RFC 1952 section 2.3.1
 		f.Kind = "gzip"
 		plain, err = gzip.NewReader(in)
@@ -61,7 +66,20 @@ func OpenForeign(r io.Reader, size int64) (*Foreign, error) {
 	if f.r == nil {
 		f.r = bufio.NewReaderSize(plain, vitalSize)
 	}
-	return f, f.check()
+	if err := f.check(); err != nil {
+		f.done()
+		return nil, err
+	}
+	return f, nil
+}
+
+// readError tells where the data could not be read. If it is packed, that is
+// damage.
+func (f *Foreign) readError(at int64, err error) error {
+	if f.Kind == "raw" {
+		return fmt.Errorf("reading at offset %d: %w", at, err)
+	}
+	return damaged("%s data behind offset %d: %v", f.Kind, at, err)
 }
 
 func isSkippable(p []byte) bool {
@@ -72,7 +90,7 @@ func isSkippable(p []byte) bool {
 func (f *Foreign) check() error {
 	head, err := f.r.Peek(vitalSize)
 	if err != nil && err != io.EOF {
-		return damaged("%s: %v", f.Kind, err)
+		return f.readError(int64(len(head)), err)
 	}
 	if bytes.HasPrefix(head, []byte("partclone-image")) {
 		return errors.New("an image of partclone, which only partclone can restore")
@@ -92,8 +110,12 @@ func (f *Foreign) check() error {
 // is Blank and has a method SetSize(int64) error, it becomes as large as the disk.
 func (f *Foreign) Restore(ctx context.Context, dst Target, opt RestoreOptions) (RestoreStats, error) {
 	var stats RestoreStats
+	defer f.done()
 	if f.Size > dst.Size() && !f.grows(dst, opt) {
 		return stats, &TooSmallError{Need: f.Size, Have: dst.Size()}
+	}
+	if err := f.checkSectors(opt.TargetSector); err != nil {
+		return stats, err
 	}
 	c := newCanvas(dst, true)
 	if f.grows(dst, opt) {
@@ -101,15 +123,28 @@ func (f *Foreign) Restore(ctx context.Context, dst Target, opt RestoreOptions) (
 	}
 	c.blank, c.delta = opt.Blank, opt.Delta
 	size, err := f.copy(ctx, c, opt)
-	stats.Written = c.written.Load()
 	if err == nil && f.grows(dst, opt) {
 		err = dst.(resizer).SetSize(size)
 		c.Target = dst
+		c.end(size)
 	}
-	if err != nil {
-		return stats, err
+	if err == nil {
+		err = finishForeign(c, size, opt, &stats)
 	}
-	return stats, finishForeign(c, size, opt, &stats)
+	stats.Written = c.written.Load()
+	return stats, err
+}
+
+// checkSectors refuses a GPT for sectors of another size than the target's,
+// which nobody would find there.
+func (f *Foreign) checkSectors(size int) error {
+	head, _ := f.r.Peek(vitalSize)
+	const unknown = maxDisk // of the disk, as far as Read needs it
+	t, err := partition.Read(&overlay{r: bytes.NewReader(head), size: int64(len(head))}, unknown, 0)
+	if err == nil && size != 0 && t.Kind == partition.GPT && t.SectorSize != size {
+		return fmt.Errorf("%w: the image is of a disk with sectors of %d bytes, the target has %d", ErrSectorSize, t.SectorSize, size)
+	}
+	return nil // a table that is not understood is written as it is
 }
 
 type resizer interface{ SetSize(int64) error }
@@ -135,7 +170,7 @@ func (f *Foreign) copy(ctx context.Context, c *canvas, opt RestoreOptions) (size
 		n, err := io.ReadFull(f.r, buf)
 		end := err == io.EOF || err == io.ErrUnexpectedEOF
 		if err != nil && !end {
-			return size, damaged("%s data behind offset %d: %v", f.Kind, size, err)
+			return size, f.readError(size, err)
 		}
 		if size+int64(n) > c.Size() {
 			return size, &TooSmallError{Need: size + int64(n), Have: c.Size()}
@@ -157,6 +192,9 @@ func (f *Foreign) copy(ctx context.Context, c *canvas, opt RestoreOptions) (size
 // trusted, its backup goes to the end of the target.
 func finishForeign(c *canvas, size int64, opt RestoreOptions, stats *RestoreStats) error {
 	table, err := partition.Read(c.content(), size, opt.TargetSector)
+	if err != nil && !errors.Is(err, partition.ErrDamaged) {
+		return err
+	}
 	if err != nil || table.Kind == partition.None {
 		return c.finish(nil, nil)
 	}

@@ -17,8 +17,11 @@ const (
 // holePiece is the longest piece of a hole, section 6.
 const holePiece = 64 << 20
 
-// maxFrames is the largest number of frames of an image, section 8.
-const maxFrames = 1 << 27
+// Bounds of section 10.
+const (
+	maxFrames = 1 << 27 // head and tail included
+	maxChunks = 1 << 26 // so that the tail's length fits into 32 bits
+)
 
 // A run is a longest sequence of data chunks, or a hole.
 type run struct {
@@ -58,7 +61,8 @@ func (r *run) at(i int, chunkSize int64) Frame {
 }
 
 // plan finds the runs of the disk from the extents in use, section 2. It
-// reports damage if there are more frames than an image may have.
+// reports damage if there are more frames than an image may have. The disk
+// must not be empty.
 func (m *Manifest) plan() error {
 	m.runs = nil
 	var at int64 // end of the last run
@@ -69,8 +73,8 @@ func (m *Manifest) plan() error {
 		m.extend(end, false, &at)
 	}
 	m.extend(m.Size, true, &at)
-	if len(m.runs) > 0 && m.end().Number+1 > maxFrames {
-		return damaged("%d frames, at most %d are allowed", m.end().Number+1, maxFrames)
+	if frames, chunks := m.FrameCount()+2, m.ChunkCount(); frames > maxFrames || chunks > maxChunks {
+		return damaged("%d frames with %d data chunks, at most %d with %d are allowed", frames, chunks, maxFrames, maxChunks)
 	}
 	return nil
 }

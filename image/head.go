@@ -150,9 +150,8 @@ func readAll(r io.Reader, n int64) ([]byte, error) {
 
 // unpackBody decompresses the body of the head.
 func unpackBody(packed []byte, size int64) ([]byte, error) {
-	var h zstd.Header
-	if err := h.Decode(packed); err != nil || !h.HasFCS || h.FrameContentSize != uint64(size) {
-		return nil, damaged("body is not a zstd frame of %d bytes", size)
+	if err := checkFrame(packed, size, maxBody); err != nil {
+		return nil, in("body", err)
 	}
 	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1),
 		zstd.WithDecoderMaxMemory(maxBody), zstd.WithDecodeAllCapLimit(true), zstd.WithDecoderMaxWindow(maxBody))
@@ -212,7 +211,7 @@ func (m *Manifest) parseBody(body []byte, sum hash.Hash) error {
 		case tagOrigin:
 			m.Origin = decodeOrigin(d)
 		default:
-			if _, known := flagsOf(tag); known {
+			if tag >= firstTailTag {
 				d.fail("does not belong here")
 			}
 			d.b = nil
@@ -227,7 +226,31 @@ func (m *Manifest) parseBody(body []byte, sum hash.Hash) error {
 			return damaged("no section %s", sectionName(tag))
 		}
 	}
+	if err := m.checkVolumes(); err != nil {
+		return err
+	}
 	return m.plan()
+}
+
+// checkVolumes checks the places of the volumes against the table.
+func (m *Manifest) checkVolumes() error {
+	places := map[int]partition.Extent{}
+	if m.Table.Kind == partition.None {
+		places[0] = m.all()
+	}
+	for _, p := range m.Table.Partitions {
+		if !p.Extended {
+			places[p.Number] = p.Extent()
+		}
+	}
+	for i := range m.Volumes {
+		v := &m.Volumes[i]
+		if place, ok := places[v.Number]; !ok || v.Extent() != place {
+			return damaged("volume %d: %d bytes at %d: not a partition, or there twice", v.Number, v.Size, v.Start)
+		}
+		delete(places, v.Number)
+	}
+	return nil
 }
 
 func encodeTable(t *Table) []byte {
@@ -269,6 +292,9 @@ func decodeTable(d *decoder, diskSize int64) Table {
 		last = p.Number
 		t.Partitions = append(t.Partitions, p)
 	}
+	if t.Kind == partition.None && (t.ID != "" || t.Partitions != nil) {
+		d.fail("partitions without a table")
+	}
 	return t
 }
 
@@ -307,6 +333,7 @@ func encodeVolumes(volumes []Volume) []byte {
 
 func decodeVolumes(d *decoder, diskSize int64) []Volume {
 	var list []Volume
+	notes := 0
 	for range d.count(40) {
 		v := Volume{Number: d.u16()}
 		flags := d.u16()
@@ -318,6 +345,10 @@ func decodeVolumes(d *decoder, diskSize int64) []Volume {
 		if flags > 3 || !fits(v.Start, v.Size, diskSize) || v.Span > v.Size ||
 			len(list) > 0 && v.Start < list[len(list)-1].Start {
 			d.fail("volume %d: flags %#x, %d bytes at %d", v.Number, flags, v.Size, v.Start)
+			return list
+		}
+		if notes += len(v.Notes); notes > math.MaxUint16 {
+			d.fail("%d notes", notes)
 			return list
 		}
 		list = append(list, v)
@@ -372,9 +403,12 @@ func decodeExtents(d *decoder, diskSize int64) partition.Extents {
 	return x
 }
 
+// maxTime is the latest time of an origin, in seconds: the year 8774.
+const maxTime = math.MaxInt32 * 100
+
 func encodeOrigin(o *Origin) []byte {
 	e := &encoder{}
-	e.u64(uint64(o.Time.Unix()))
+	e.u64(uint64(max(0, min(o.Time.Unix(), maxTime))))
 	e.string(o.Tool)
 	e.string(o.Level)
 	e.string(o.Source)
@@ -384,7 +418,7 @@ func encodeOrigin(o *Origin) []byte {
 
 func decodeOrigin(d *decoder) Origin {
 	seconds := d.size()
-	if seconds > math.MaxInt32*100 {
+	if seconds > maxTime {
 		d.fail("time %d", seconds)
 	}
 	return Origin{Time: time.Unix(seconds, 0).UTC(), Tool: d.string(), Level: d.string(), Source: d.string(), Parent: d.string()}

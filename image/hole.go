@@ -46,6 +46,12 @@ func (z *zeros) appendFrame(dst []byte, length int64) []byte {
 	return binary.LittleEndian.AppendUint32(dst, z.sum(length))
 }
 
+// zeroFrameSize returns the length of the frame that holds length zeros.
+func zeroFrameSize(length int64) int64 {
+	const around, block = 18, 4 // header and checksum; an RLE block
+	return around + (length+maxZstdBlock-1)/maxZstdBlock*block
+}
+
 // sum returns the low 32 bits of the XXH64 of length zeros.
 func (z *zeros) sum(length int64) uint32 {
 	if sum, ok := z.sums[length]; ok {

@@ -3,89 +3,15 @@ package image
 import (
 	"bytes"
 	"context"
-	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"slipcast/partition"
 )
 
-// A memory is a target and a source in memory.
-type memory struct{ b []byte }
-
-func (m *memory) ReadAt(p []byte, off int64) (int, error) { return bytes.NewReader(m.b).ReadAt(p, off) }
-func (m *memory) WriteAt(p []byte, off int64) (int, error) {
-	return copy(m.b[off:], p), nil
-}
-func (m *memory) Size() int64 { return int64(len(m.b)) }
-func (m *memory) Sync() error { return nil }
-
-// randomDisk returns size bytes of which about half compress.
-func randomDisk(size int, seed uint64) []byte {
-	rng := rand.New(rand.NewPCG(seed, 0))
-	p := make([]byte, size)
-	for i := 0; i < size; i += 4096 {
-		end := min(i+4096, size)
-		switch rng.IntN(3) {
-		case 0:
-			for k := i; k < end; k++ {
-				p[k] = byte(rng.Uint32())
-			}
-		case 1:
-			copy(p[i:end], bytes.Repeat([]byte{byte(rng.Uint32()), 7, 9}, 1366))
-		}
-	}
-	return p
-}
-
-// garbage returns size bytes, none of them zero.
-func garbage(size int) []byte {
-	rng := rand.New(rand.NewPCG(99, 0))
-	p := make([]byte, size)
-	for i := range p {
-		p[i] = byte(1 + rng.IntN(255))
-	}
-	return p
-}
-
-// layoutOf returns the layout of a disk without a table.
-func layoutOf(size int64, used partition.Extents) *Layout {
-	return &Layout{
-		Size: size, LogicalSector: 512, PhysicalSector: 512,
-		Table:   Table{Kind: partition.None},
-		Volumes: []Volume{{Size: size, Span: size}},
-		Used:    used,
-	}
-}
-
-// masked returns a copy of disk with zeros outside of used.
-func masked(disk []byte, used partition.Extents) []byte {
-	p := bytes.Clone(disk)
-	clearUnused(p, 0, used)
-	return p
-}
-
-func captureBytes(t testing.TB, disk []byte, l *Layout, opt CaptureOptions) []byte {
-	t.Helper()
-	var out bytes.Buffer
-	if _, _, err := Capture(context.Background(), &out, bytes.NewReader(disk), l, opt); err != nil {
-		t.Fatalf("Capture: %v", err)
-	}
-	return out.Bytes()
-}
-
-func openBytes(t testing.TB, p []byte) *Image {
-	t.Helper()
-	im, err := Open(bytes.NewReader(p), int64(len(p)))
-	if err != nil {
-		t.Fatalf("Open: %v", err)
-	}
-	return im
-}
-
+// What is captured comes back, from a file and from a stream, with every
+// chunk size, and bytes that are not in use are left alone.
 func TestRoundTrip(t *testing.T) {
-	const size = 4<<20 + 12345
+	const size = 4*miB + 12345
 	disk := randomDisk(size, 1)
 	used := partition.Extents{{Start: 0, Length: 5000}, {Start: 1 << 20, Length: 100}, {Start: 3<<20 - 512, Length: 1 << 20}, {Start: size - 3, Length: 3}}
 	for _, chunk := range []int64{256 << 10, 1 << 20, 16 << 20} {
@@ -94,34 +20,55 @@ func TestRoundTrip(t *testing.T) {
 		if err := im.Verify(context.Background(), VerifyOptions{}); err != nil {
 			t.Errorf("Verify: %v", err)
 		}
-		dst := &memory{garbage(size)}
-		if _, err := Restore(context.Background(), im, dst, RestoreOptions{Verify: true}); err != nil {
-			t.Fatalf("Restore: %v", err)
+		for _, stream := range []bool{false, true} {
+			dst := &memory{garbage(size)}
+			mustRestore(t, p, stream, dst, RestoreOptions{Verify: true})
+			sameUsed(t, "restored", dst.b, disk, used)
 		}
-		if got, want := masked(dst.b, used), masked(disk, used); !bytes.Equal(got, want) {
-			t.Errorf("chunk size %d: restored bytes differ", chunk)
-		}
-		s, err := OpenStream(bytes.NewReader(p))
-		if err != nil {
-			t.Fatal(err)
-		}
-		dst = &memory{garbage(size)}
-		if _, err := RestoreStream(context.Background(), s, dst, RestoreOptions{Verify: true}); err != nil {
-			t.Fatalf("RestoreStream: %v", err)
-		}
-		if got, want := masked(dst.b, used), masked(disk, used); !bytes.Equal(got, want) {
-			t.Errorf("chunk size %d: streamed bytes differ", chunk)
+		r := newReader(t, im)
+		got := make([]byte, size)
+		if _, err := r.ReadAt(got, 0); err != nil || !bytes.Equal(got, masked(disk, used)) {
+			t.Errorf("chunk size %d: the Reader's bytes differ, %v", chunk, err)
 		}
 	}
 }
 
-// A zstd that knows nothing of us gets the disk out of an image.
-func TestPlainZstd(t *testing.T) {
-	dir := t.TempDir()
-	disk := randomDisk(3<<20, 2)
-	used := partition.Extents{{Start: 1 << 20, Length: 1 << 20}}
-	name := filepath.Join(dir, "x.img.zst")
-	if err := os.WriteFile(name, captureBytes(t, disk, layoutOf(3<<20, used), CaptureOptions{}), 0o600); err != nil {
+func newReader(t testing.TB, im *Image) *Reader {
+	t.Helper()
+	r, err := NewReader(im)
+	if err != nil {
 		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.Close() })
+	return r
+}
+
+// A disk of each kind goes through everything.
+func TestRoundTripTables(t *testing.T) {
+	for name, d := range testDisks(t) {
+		for _, workers := range []int{1, 3} {
+			p := captureBytes(t, d.b, d.layout, CaptureOptions{ChunkSize: smallChunk, Workers: workers})
+			im := openBytes(t, p)
+			if err := im.Verify(t.Context(), VerifyOptions{Workers: workers}); err != nil {
+				t.Errorf("%s: Verify: %v", name, err)
+			}
+			for _, stream := range []bool{false, true} {
+				for _, opt := range []RestoreOptions{{}, {Verify: true}, {Delta: true, Verify: true}, {Discard: true, Verify: true}} {
+					opt.Workers = workers
+					dst := newRecorder(garbage(len(d.b)))
+					mustRestore(t, p, stream, dst, opt)
+					sameUsed(t, name, dst.durable, d.b, d.layout.Used)
+				}
+				blank := newRecorder(make([]byte, len(d.b)))
+				mustRestore(t, p, stream, blank, RestoreOptions{Blank: true, Verify: true, Workers: workers})
+				if !bytes.Equal(blank.durable, d.want()) {
+					t.Errorf("%s: a new file is not the masked disk", name)
+				}
+			}
+			differs := func(d Difference) { t.Errorf("%s: Compare finds %v in %s", name, d.Extent, d.Place) }
+			if err := im.Compare(t.Context(), &memory{d.b}, int64(len(d.b)), VerifyOptions{}, differs); err != nil {
+				t.Errorf("%s: Compare: %v", name, err)
+			}
+		}
 	}
 }

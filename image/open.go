@@ -67,18 +67,19 @@ func (im *Image) readSeekTable(headSize, tableSize int64) (tailSize int64, err e
 	im.offsets = make([]int64, 0, frames+1)
 	at, number := int64(0), -1
 	table := bufio.NewReaderSize(io.NewSectionReader(im.r, im.size-tableSize, tableSize), 64<<10)
-	ends := newFrameCursor(&im.Manifest)
+	data := newFrameCursor(&im.Manifest)
 	err = readSeekTable(table, frames+2, func(s seekEntry) error {
-		want := int64(0)
-		if number >= 0 && number < frames {
-			want = ends.next().Length
-		}
+		ok := s.length == 0 && s.sum == sumOfNothing
 		switch {
-		case s.length != want:
-			return damaged("frame %d holds %d bytes, want %d", number, s.length, want)
-		case number == -1 && s.packed != headSize:
-			return damaged("head of %d bytes, want %d", s.packed, headSize)
-		case number >= 0:
+		case number == -1:
+			ok = ok && s.packed == headSize
+		case number < frames:
+			ok = data.next().allows(s, im.ChunkSize)
+		}
+		if !ok {
+			return damaged("frame %d: %d bytes that hold %d of the disk, checksum %08x", number+1, s.packed, s.length, s.sum)
+		}
+		if number >= 0 {
 			im.offsets = append(im.offsets, at)
 		}
 		tailSize = s.packed
@@ -95,6 +96,21 @@ func (im *Image) readSeekTable(headSize, tableSize int64) (tailSize int64, err e
 	return tailSize, nil
 }
 
+// allows tells whether what the seek table says of f can be.
+func (f Frame) allows(s seekEntry, chunkSize int64) bool {
+	if f.Hole {
+		return s.length == f.Length && s.packed == zeroFrameSize(f.Length)
+	}
+	return s.length == f.Length && s.packed <= int64(maxFrameSize(f.Length, chunkSize))
+}
+
+// dataEntries returns a reader of the seek table's entries for data frames.
+func (im *Image) dataEntries() io.Reader {
+	n := im.FrameCount()
+	at := im.size - seekTableSize(n+2) + skippableSize + seekEntrySize
+	return bufio.NewReaderSize(io.NewSectionReader(im.r, at, int64(n)*seekEntrySize), 64<<10)
+}
+
 // Size returns the length of the image file in bytes.
 func (im *Image) Size() int64 { return im.size }
 
@@ -104,10 +120,7 @@ func (im *Image) FrameSize(f Frame) int64 { return im.offsets[f.Number+1] - im.o
 // ReadFrame reads the bytes of a data frame into buf, which it grows as
 // needed. It does not check what is in them.
 func (im *Image) ReadFrame(f Frame, buf []byte) ([]byte, error) {
-	n := im.FrameSize(f)
-	if n > int64(maxFrameSize(f.Length, im.ChunkSize)) {
-		return nil, damaged("frame of %d bytes for %d bytes of data", n, f.Length)
-	}
+	n := im.FrameSize(f) // Open has checked it
 	if int64(cap(buf)) < n {
 		buf = make([]byte, n, maxFrameSize(im.ChunkSize, im.ChunkSize))
 	}

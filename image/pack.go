@@ -2,9 +2,7 @@ package image
 
 import (
 	"crypto/sha256"
-	"errors"
 	"fmt"
-	"io"
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/klauspost/compress/zstd"
@@ -102,8 +100,11 @@ func (p *packer) reuse(j *job) (bool, error) {
 	if j.packed, err = parent.ReadFrame(f, j.packed); err != nil {
 		return false, fmt.Errorf("reading the parent image: %w", &ChunkError{f.Chunk, f.Start, err})
 	}
-	if xxhash.Sum64(j.packed) != parent.frameSums[f.Chunk] {
-		return false, fmt.Errorf("reading the parent image: %w", &ChunkError{f.Chunk, f.Start, ErrDigest})
+	if err = checkFrame(j.packed, f.Length, parent.ChunkSize); err == nil && xxhash.Sum64(j.packed) != parent.frameSums[f.Chunk] {
+		err = ErrDigest
+	}
+	if err != nil {
+		return false, fmt.Errorf("reading the parent image: %w", &ChunkError{f.Chunk, f.Start, err})
 	}
 	p.m.digests[j.Chunk] = parent.digests[f.Chunk]
 	j.kind = reused
@@ -128,21 +129,18 @@ func (p *packer) read(raw []byte, start int64) error {
 
 // readSpan fills buf from offset off; holes of a sparse source are zeros.
 func (p *packer) readSpan(buf []byte, off int64) error {
-	if finder, ok := p.src.(dataFinder); ok {
-		start, _, err := finder.NextData(off)
-		if err == nil && start >= off+int64(len(buf)) || errors.Is(err, io.EOF) {
-			clear(buf)
-			return nil
-		}
-	}
-	n, err := p.src.ReadAt(buf, off)
-	if n == len(buf) {
+	if p.holes.cover(partition.Extent{Start: off, Length: int64(len(buf))}) {
+		clear(buf)
 		return nil
 	}
-	if !p.opt.SkipReadErrors {
-		return fmt.Errorf("reading %d bytes at offset %d: %w", len(buf), off, err)
+	if n, _ := p.src.ReadAt(buf, off); n == len(buf) {
+		return nil
 	}
-	p.readPieces(buf, off)
+	for _, u := range p.m.Used.Within(partition.Extent{Start: off, Length: int64(len(buf))}) {
+		if err := p.readPieces(buf[u.Start-off:u.End()-off], u.Start); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -150,12 +148,15 @@ func (p *packer) readSpan(buf []byte, off int64) error {
 // read: the physical sector of today's disks.
 const retrySize = 4096
 
-// readPieces reads buf piece by piece, with zeros for those that cannot be
-// read.
-func (p *packer) readPieces(buf []byte, off int64) {
+// readPieces reads buf, which is in use, piece by piece. Where one cannot be
+// read, that is an error, or zeros stand for it.
+func (p *packer) readPieces(buf []byte, off int64) error {
 	for len(buf) > 0 {
 		piece := buf[:min(len(buf), retrySize-int(off%retrySize))]
-		if n, _ := p.src.ReadAt(piece, off); n < len(piece) {
+		if n, err := p.src.ReadAt(piece, off); n < len(piece) {
+			if !p.opt.SkipReadErrors {
+				return fmt.Errorf("reading %d bytes at offset %d: %w", len(piece), off, err)
+			}
 			clear(piece)
 			p.mu.Lock()
 			p.readErrors.Add(off, int64(len(piece)))
@@ -163,4 +164,5 @@ func (p *packer) readPieces(buf []byte, off int64) {
 		}
 		buf, off = buf[len(piece):], off+int64(len(piece))
 	}
+	return nil
 }

@@ -2,6 +2,7 @@ package image
 
 import (
 	"crypto/sha256"
+	"errors"
 	"io"
 	"sync"
 
@@ -123,6 +124,10 @@ func (r *Reader) copyChunk(f Frame, p []byte, skip int64) error {
 // one that the head describes.
 func (m *Manifest) readTable(r io.ReaderAt) (*partition.Table, error) {
 	t, err := partition.Read(r, m.Size, m.LogicalSector)
+	var bad *ChunkError
+	if errors.As(err, &bad) {
+		return nil, bad
+	}
 	if err != nil {
 		return nil, damaged("the table in the data: %v", err)
 	}

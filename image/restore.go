@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -134,6 +135,9 @@ func NewRestorer(m *Manifest, dst Target, opt RestoreOptions) (*Restorer, error)
 	r.done = make([]atomic.Bool, m.ChunkCount())
 	r.canvas = newCanvas(dst, opt.Partition == 0)
 	r.canvas.blank, r.canvas.delta = opt.Blank, opt.Delta
+	if r.canvas.used, r.canvas.offset = m.Used, r.window.Start; m.Used == nil {
+		r.canvas.used = partition.Extents{} // nothing, not all
+	}
 	if opt.Discard {
 		r.canvas.unused = func() error { return r.canvas.discard(r.free()) }
 	}
@@ -204,7 +208,28 @@ func (m *Manifest) MinSize(number int) int64 {
 		const entries = 128 * 128 // bytes of the smallest entry array, UEFI 2.10 section 5.3.1
 		need += entries + int64(m.LogicalSector)
 	}
-	return min(need, m.Size)
+	return min(max(need, m.looseEnd()), m.Size)
+}
+
+// looseEnd returns the end of what is in use outside of partitions. Of a GPT
+// the last vital bytes do not count: its backup is there, which moves.
+func (m *Manifest) looseEnd() int64 {
+	disk := m.all()
+	if m.Table.Kind == partition.GPT {
+		disk.Length = max(disk.Length-vitalSize, 0)
+	}
+	var parts []partition.Extent
+	for _, p := range m.Table.Partitions {
+		if !p.Extended {
+			parts = append(parts, p.Extent())
+		}
+	}
+	for _, gap := range slices.Backward(partition.Normalize(parts).Gaps(disk)) {
+		if used := m.Used.Within(gap); len(used) > 0 {
+			return used.End()
+		}
+	}
+	return 0
 }
 
 // volumeNeed returns how many bytes of a volume, from its start, a smaller
@@ -254,9 +279,24 @@ func (r *Restorer) ReadTable(disk io.ReaderAt) error {
 	if err := r.placeTable(); err != nil {
 		return err
 	}
+	if err := r.checkLost(); err != nil {
+		return err
+	}
 	pieces, err := readPieces(disk, r.table.Sectors())
 	r.view = &overlay{r.canvas.Target, r.canvas.Size(), pieces}
 	return err
+}
+
+// checkLost refuses to lose bytes behind the end of a smaller target that are
+// in use and not the table's. CheckFit has seen to those of partitions.
+func (r *Restorer) checkLost() error {
+	size := r.canvas.Size()
+	behind := partition.Extent{Start: size, Length: r.m.Size - size}
+	lost := r.m.Used.Within(behind).Minus(r.table.Sectors())
+	if len(lost) > 0 {
+		return &TooSmallError{Need: lost.End(), Have: size}
+	}
+	return nil
 }
 
 // placeTable finds the sectors that put the table onto the target.

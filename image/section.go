@@ -18,6 +18,9 @@ const (
 	tagFrameSums  = 48
 )
 
+// firstTailTag is the lowest tag of the tail; those below it are the head's.
+const firstTailTag = 32
+
 // Flags of sections.
 const (
 	flagRequired = 1 << 0

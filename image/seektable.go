@@ -67,21 +67,26 @@ func readSeekTable(r io.Reader, frames int, use func(seekEntry) error) error {
 	if err := expect(r, want); err != nil {
 		return err
 	}
-	var buf [seekEntrySize]byte
 	for range frames {
-		if _, err := io.ReadFull(r, buf[:]); err != nil {
-			return streamError(err)
-		}
-		err := use(seekEntry{
-			packed: int64(binary.LittleEndian.Uint32(buf[0:])),
-			length: int64(binary.LittleEndian.Uint32(buf[4:])),
-			sum:    binary.LittleEndian.Uint32(buf[8:]),
-		})
+		e, err := readSeekEntry(r)
 		if err != nil {
+			return err
+		}
+		if err := use(e); err != nil {
 			return err
 		}
 	}
 	return expect(r, appendSeekFooter(nil, frames))
+}
+
+func readSeekEntry(r io.Reader) (seekEntry, error) {
+	var buf [seekEntrySize]byte
+	_, err := io.ReadFull(r, buf[:])
+	return seekEntry{
+		packed: int64(binary.LittleEndian.Uint32(buf[0:])),
+		length: int64(binary.LittleEndian.Uint32(buf[4:])),
+		sum:    binary.LittleEndian.Uint32(buf[8:]),
+	}, streamError(err)
 }
 
 // expect reads len(want) bytes from r, which must be want.

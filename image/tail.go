@@ -132,7 +132,7 @@ func (m *Manifest) maxTailBody() int64 {
 // readSections reads the sections of the tail, which take size bytes. Large
 // ones are not held twice.
 func (m *Manifest) readSections(r io.Reader, size int64, sum hash.Hash) error {
-	last := tagOrigin
+	last := firstTailTag - 1
 	for size > 0 {
 		var header [sectionHeaderSize]byte
 		if _, err := io.ReadFull(r, header[:]); err != nil {
@@ -159,6 +159,11 @@ func (m *Manifest) readSections(r io.Reader, size int64, sum hash.Hash) error {
 	if m.digests == nil || m.quick == nil || m.ReadErrors == nil {
 		return damaged("a section is not there")
 	}
+	for _, e := range m.ReadErrors {
+		if !m.Used.Covers(e) {
+			return damaged("read error at %v, which is not in use", e)
+		}
+	}
 	return nil
 }
 
@@ -174,6 +179,9 @@ func (m *Manifest) readSection(body io.Reader, tag int, length int64) (err error
 	case tagFrameSums:
 		m.frameSums, err = readEach[uint64](body, length, n, 8, func(s *uint64, p []byte) { *s = binary.LittleEndian.Uint64(p) })
 	case tagReadErrors:
+		if length > maxBody {
+			return damaged("%d bytes", length)
+		}
 		var p []byte
 		if p, err = readAll(body, length); err == nil {
 			d := &decoder{b: p}

@@ -41,10 +41,22 @@ type cacheDropper interface {
 // is on it, section 11, in bytes.
 const vitalSize = 1 << 20
 
+// signSize is how many bytes at the start of a target are wiped before all
+// others, and without a table written after all others: what tells a disk from
+// an empty one.
+const signSize = 4096
+
 // A piece is a run of bytes and its place on the target.
 type piece struct {
 	partition.Extent
-	data []byte
+	data  []byte
+	table bool // sectors of a table: all of them count, in use or not
+}
+
+// part returns the part of p that lies in e.
+func (p *piece) part(e partition.Extent) piece {
+	e = p.Intersect(e)
+	return piece{Extent: e, data: p.data[e.Start-p.Start : e.End()-p.Start], table: p.table}
 }
 
 // A canvas is a target that is being written. It keeps back the vital bytes,
@@ -54,7 +66,9 @@ type canvas struct {
 	blank  bool // the target holds nothing but zeros
 	delta  bool // compare before writing
 	vital  []piece
-	unused func() error // called once, after the wipe
+	used   partition.Extents // of the disk; only these count when bytes are compared. nil for all
+	offset int64             // of the target's first byte on the disk
+	unused func() error      // called once, after the wipe
 
 	mu     sync.Mutex
 	beyond []piece // bytes behind the end of the target: a table's backup
@@ -78,7 +92,7 @@ func newCanvas(dst Target, ends bool) *canvas {
 }
 
 func (c *canvas) keep(e partition.Extent) {
-	c.vital = append(c.vital, piece{e, make([]byte, e.Length)})
+	c.vital = append(c.vital, piece{Extent: e, data: make([]byte, e.Length)})
 }
 
 // put writes data at offset at, except vital bytes and those behind the end,
@@ -87,9 +101,12 @@ func (c *canvas) put(data []byte, at int64) error {
 	if over := min(at+int64(len(data))-c.Size(), int64(len(data))); over > 0 {
 		cut := int64(len(data)) - over
 		c.mu.Lock()
-		c.beyond = append(c.beyond, piece{partition.Extent{Start: at + cut, Length: over}, slices.Clone(data[cut:])})
+		c.beyond = append(c.beyond, piece{Extent: partition.Extent{Start: at + cut, Length: over}, data: slices.Clone(data[cut:])})
 		c.mu.Unlock()
 		data = data[:cut]
+	}
+	if len(data) == 0 {
+		return nil
 	}
 	e := partition.Extent{Start: at, Length: int64(len(data))}
 	rest := partition.Extents{e}
@@ -112,11 +129,16 @@ func (c *canvas) put(data []byte, at int64) error {
 const diffSize = 64 << 10
 
 // write writes data at offset at: all of it, or what differs from the target.
+// Then bytes that are not in use stay as the target has them, in data too.
 func (c *canvas) write(data []byte, at int64) error {
 	if c.delta {
 		have := make([]byte, len(data))
 		if n, err := c.ReadAt(have, at); n < len(have) {
 			return fmt.Errorf("reading the target at offset %d: %w", at, err)
+		}
+		e := partition.Extent{Start: at, Length: int64(len(data))}
+		for _, gap := range c.inUse(e).Gaps(e) {
+			copy(data[gap.Start-at:gap.End()-at], have[gap.Start-at:])
 		}
 		return c.writeIf(data, at, func(i, end int) bool { return !bytes.Equal(data[i:end], have[i:end]) })
 	}
@@ -158,11 +180,11 @@ func (c *canvas) writeNow(data []byte, at int64) error {
 	if err := c.begin(); err != nil {
 		return err
 	}
-	c.written.Add(int64(len(data)))
 	return c.writeRaw(data, at)
 }
 
 func (c *canvas) writeRaw(data []byte, at int64) error {
+	c.written.Add(int64(len(data)))
 	if _, err := c.WriteAt(data, at); err != nil {
 		return fmt.Errorf("writing %d bytes at offset %d: %w", len(data), at, err)
 	}
@@ -174,8 +196,8 @@ func (c *canvas) zero(at, length int64) error {
 	if err := c.begin(); err != nil {
 		return err
 	}
-	c.written.Add(length)
 	if z, ok := c.Target.(zeroer); ok {
+		c.written.Add(length)
 		if err := z.Zero(at, length); err != nil {
 			return fmt.Errorf("writing zeros at offset %d: %w", at, err)
 		}
@@ -198,16 +220,39 @@ func (c *canvas) begin() error {
 	c.wipe.Do(func() {
 		c.touched.Store(true)
 		if !c.blank {
-			for _, v := range c.vital {
-				c.wipeErr = errors.Join(c.wipeErr, c.writeRaw(make([]byte, v.Length), v.Start))
-			}
-			c.wipeErr = errors.Join(c.wipeErr, c.Sync())
+			c.wipeErr = c.wipeVital()
 		}
 		if c.wipeErr == nil {
 			c.wipeErr = c.unused()
 		}
 	})
 	return c.wipeErr
+}
+
+// wipeVital writes zeros over the vital bytes. The sign goes first, so that
+// nothing finds the old table once a byte behind it is gone.
+func (c *canvas) wipeVital() error {
+	sign := c.vital[0].part(partition.Extent{Length: signSize})
+	for _, places := range [][]piece{{sign}, c.vital} {
+		for _, v := range places {
+			if err := c.writeRaw(make([]byte, v.Length), v.Start); err != nil {
+				return err
+			}
+		}
+		if err := c.Sync(); err != nil {
+			return fmt.Errorf("flushing: %w", err)
+		}
+	}
+	return nil
+}
+
+// end tells where the target ends, if that was not known before.
+func (c *canvas) end(size int64) {
+	for i := range c.vital {
+		v := &c.vital[i]
+		v.Extent = v.Intersect(partition.Extent{Length: size})
+		v.data = v.data[:v.Length]
+	}
 }
 
 // content returns a reader of what the target will hold: the vital bytes that
@@ -236,6 +281,19 @@ func (c *canvas) finish(writes []partition.Write, stale partition.Extents) error
 			return err
 		}
 	}
+	if err := c.writeSteps(steps); err != nil {
+		return err
+	}
+	if d, ok := c.Target.(cacheDropper); ok {
+		if err := d.DropCache(); err != nil {
+			return fmt.Errorf("reading again: %w", err)
+		}
+	}
+	return errors.Join(c.holds(first), c.holds(steps))
+}
+
+// writeSteps writes pieces, each on the disk before the next.
+func (c *canvas) writeSteps(steps []piece) error {
 	for _, p := range steps {
 		if err := c.Sync(); err != nil {
 			return fmt.Errorf("flushing: %w", err)
@@ -247,58 +305,68 @@ func (c *canvas) finish(writes []partition.Write, stale partition.Extents) error
 	if err := c.Sync(); err != nil {
 		return fmt.Errorf("flushing: %w", err)
 	}
-	if d, ok := c.Target.(cacheDropper); ok {
-		if err := d.DropCache(); err != nil {
-			return fmt.Errorf("reading again: %w", err)
-		}
-	}
-	return errors.Join(c.holds(first), c.holds(steps))
+	return nil
 }
 
 // lastSteps divides what is left to be written into what may be written at
 // once, and the table's sectors in their order. Sectors of the table that are
-// stale on a target of this size become zeros. Without a table, the first
-// vital bytes are the last step.
+// stale on a target of this size become zeros. Without a table, the sign is
+// the last step.
 func (c *canvas) lastSteps(writes []partition.Write, stale partition.Extents) (first, steps []piece) {
 	var table partition.Extents
 	for _, w := range writes {
 		e := partition.Extent{Start: w.Offset, Length: int64(len(w.Data))}
 		table = append(table, e)
-		steps = append(steps, piece{e, w.Data})
+		steps = append(steps, piece{e, w.Data, true})
+	}
+	if len(writes) == 0 {
+		sign := c.vital[0].part(partition.Extent{Length: signSize})
+		table, steps = partition.Extents{sign.Extent}, []piece{sign}
 	}
 	table = partition.Normalize(table)
 	stale = stale.Minus(table).Within(partition.Extent{Length: c.Size()})
-	for i, v := range c.vital {
+	for _, v := range c.vital {
 		for _, s := range stale.Within(v.Extent) {
 			clear(v.data[s.Start-v.Start : s.End()-v.Start])
 		}
-		if len(writes) == 0 && i == 0 {
-			steps = append(steps, v)
-			continue
-		}
 		for _, e := range table.Gaps(v.Extent) {
-			first = append(first, piece{e, v.data[e.Start-v.Start : e.End()-v.Start]})
+			first = append(first, v.part(e))
 		}
 		stale = stale.Minus(partition.Extents{v.Extent})
 	}
 	for _, s := range stale {
-		first = append(first, piece{s, make([]byte, s.Length)})
+		first = append(first, piece{s, make([]byte, s.Length), true})
 	}
 	return first, steps
 }
 
-// holds compares the target with pieces.
+// holds compares the target with pieces, but for bytes that are not in use.
 func (c *canvas) holds(pieces []piece) error {
 	for _, p := range pieces {
 		have := make([]byte, p.Length)
 		if n, err := c.ReadAt(have, p.Start); n < len(have) {
 			return fmt.Errorf("reading %d bytes at offset %d again: %w", p.Length, p.Start, err)
 		}
-		if !bytes.Equal(have, p.data) {
-			return fmt.Errorf("reading %d bytes at offset %d again: they are not what was written", p.Length, p.Start)
+		counts := partition.Extents{p.Extent}
+		if !p.table {
+			counts = c.inUse(p.Extent)
+		}
+		for _, u := range counts {
+			if i, end := u.Start-p.Start, u.End()-p.Start; !bytes.Equal(have[i:end], p.data[i:end]) {
+				return fmt.Errorf("reading %d bytes at offset %d again: they are not what was written", u.Length, u.Start)
+			}
 		}
 	}
 	return nil
+}
+
+// inUse returns which bytes of e, a part of the target, are in use.
+func (c *canvas) inUse(e partition.Extent) partition.Extents {
+	if c.used == nil {
+		return partition.Extents{e}
+	}
+	e.Start += c.offset
+	return c.used.Within(e).Shift(-c.offset)
 }
 
 // discard tells the target which of its bytes are free.

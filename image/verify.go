@@ -38,12 +38,17 @@ func (o *VerifyOptions) fill() {
 func (im *Image) Verify(ctx context.Context, opt VerifyOptions) error {
 	opt.fill()
 	g, ctx := errgroup.WithContext(ctx)
-	frames := make(chan Frame, opt.Workers)
+	frames := make(chan summedFrame, opt.Workers)
 	g.Go(func() error {
 		defer close(frames)
+		entries := im.dataEntries()
 		for f := range im.Frames() {
+			e, err := readSeekEntry(entries)
+			if err != nil {
+				return in("seek table", err)
+			}
 			select {
-			case frames <- f:
+			case frames <- summedFrame{f, e.sum}:
 			case <-ctx.Done():
 				return ctx.Err()
 			}
@@ -59,8 +64,14 @@ func (im *Image) Verify(ctx context.Context, opt VerifyOptions) error {
 	return im.verifyTable()
 }
 
+// A summedFrame is a frame and its checksum as the seek table has it.
+type summedFrame struct {
+	Frame
+	sum uint32
+}
+
 // verifyFrames checks the frames that come.
-func (im *Image) verifyFrames(frames <-chan Frame, opt VerifyOptions) error {
+func (im *Image) verifyFrames(frames <-chan summedFrame, opt VerifyOptions) error {
 	u, err := newUnpacker(im.ChunkSize, true)
 	if err != nil {
 		return err
@@ -79,8 +90,8 @@ func (im *Image) verifyFrames(frames <-chan Frame, opt VerifyOptions) error {
 			continue
 		}
 		want = z.appendFrame(want[:0], f.Length)
-		packed, err = im.ReadFrame(f, packed)
-		if err == nil && !bytes.Equal(packed, want) {
+		packed, err = im.ReadFrame(f.Frame, packed)
+		if err == nil && (!bytes.Equal(packed, want) || frameChecksum(want) != f.sum) {
 			err = damaged("not the frame of a hole")
 		}
 		if err != nil {
@@ -91,9 +102,9 @@ func (im *Image) verifyFrames(frames <-chan Frame, opt VerifyOptions) error {
 }
 
 // verifyChunk checks one data chunk: its frame, both digests, its frame sum,
-// and that unused bytes are zeros.
-func (im *Image) verifyChunk(u *unpacker, f Frame, packed, buf []byte) ([]byte, error) {
-	raw, packed, err := im.decode(u, f, packed, buf)
+// its checksum in the seek table, and that unused bytes are zeros.
+func (im *Image) verifyChunk(u *unpacker, f summedFrame, packed, buf []byte) ([]byte, error) {
+	raw, packed, err := im.decode(u, f.Frame, packed, buf)
 	if err != nil {
 		return packed, err
 	}
@@ -102,6 +113,8 @@ func (im *Image) verifyChunk(u *unpacker, f Frame, packed, buf []byte) ([]byte, 
 		err = damaged("quick digest mismatch")
 	case im.frameSums != nil && xxhash.Sum64(packed) != im.frameSums[f.Chunk]:
 		err = damaged("frame sum mismatch")
+	case frameChecksum(packed) != f.sum:
+		err = damaged("the seek table has another checksum")
 	case !unusedIsZero(raw, f.Start, im.Used):
 		err = damaged("bytes that are not in use are not zero")
 	default:
@@ -188,14 +201,14 @@ func (im *Image) Compare(ctx context.Context, target io.ReaderAt, size int64, op
 // the image, if it is on the target as Place puts it there; and the part of
 // the disk to compare.
 func (im *Image) compareView(target io.ReaderAt, size int64, number int) (io.ReaderAt, partition.Extent, error) {
+	view := &overlay{r: target, size: size}
 	if number != 0 {
 		p := im.Table.Partition(number)
 		if p == nil || p.Extended {
 			return nil, partition.Extent{}, fmt.Errorf("the image holds no partition %d", number)
 		}
-		return &shifted{target, p.Start}, p.Extent(), nil
+		return &shifted{view, p.Start}, p.Extent(), nil
 	}
-	view := &overlay{r: target, size: size}
 	if im.Table.Kind == partition.None {
 		return view, im.all(), nil
 	}
@@ -271,7 +284,7 @@ func holdsAll(target io.ReaderAt, writes []partition.Write) bool {
 func readPieces(disk io.ReaderAt, places partition.Extents) ([]piece, error) {
 	var pieces []piece
 	for _, e := range places {
-		p := piece{e, make([]byte, e.Length)}
+		p := piece{Extent: e, data: make([]byte, e.Length)}
 		if n, err := disk.ReadAt(p.data, e.Start); n < len(p.data) {
 			return nil, err
 		}

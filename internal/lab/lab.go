@@ -17,8 +17,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"slipcast/partition"
 )
@@ -75,21 +76,6 @@ func File(t testing.TB, size int64) string {
 	return f.Name()
 }
 
-// Loop attaches the file at path to a loop device with sectors of the given
-// size, its partitions scanned, and returns the device. It is detached when
-// the test ends.
-func Loop(t testing.TB, path string, sectorSize int) string {
-	t.Helper()
-	dev := strings.TrimSpace(Run(t, "losetup", "--find", "--show", "--partscan",
-		"--sector-size", fmt.Sprint(sectorSize), path))
-	t.Cleanup(func() {
-		if out, err := exec.Command("losetup", "--detach", dev).CombinedOutput(); err != nil {
-			t.Errorf("losetup --detach %s: %v\n%s", dev, err, out)
-		}
-	})
-	return dev
-}
-
 // Mount mounts source and returns the directory. The mount ends with the
 // test, or earlier by [Unmount]. args go to mount(8) before the source.
 func Mount(t testing.TB, source string, args ...string) string {
@@ -109,8 +95,8 @@ func Unmount(t testing.TB, dir string) {
 // Fill writes about size bytes of files under dir: large and small, some that
 // compress, some that do not, some with holes, in nested directories; every
 // third one is deleted again and others grow in turns, so that the free space
-// is in pieces. The same seed gives the same tree. The file system's sync has
-// been called on return.
+// is in pieces. The same seed gives the same tree. All of it is on the disk on
+// return.
 func Fill(t testing.TB, dir string, size int64, seed uint64) {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(seed, 1))
@@ -140,7 +126,20 @@ func Fill(t testing.TB, dir string, size int64, seed uint64) {
 			appendTo(t, names[i-4], content(rng, 1+rng.Int64N(20000), true), i%3 == 0)
 		}
 	}
-	syscall.Sync()
+	Sync(t, dir)
+}
+
+// Sync puts the file system that dir lies on onto its disk, and no other one.
+func Sync(t testing.TB, dir string) {
+	t.Helper()
+	d, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if err := unix.Syncfs(int(d.Fd())); err != nil {
+		t.Fatalf("syncfs %s: %v", dir, err)
+	}
 }
 
 // appendTo appends p to the file at name if it still exists, behind a hole if

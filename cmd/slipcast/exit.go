@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"slipcast/image"
+	"slipcast/internal/blockdev"
+)
+
+// Exit codes, see exitCodes.
+const (
+	exitDone        = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitPart        = 3
+	exitDamaged     = 4
+	exitRefused     = 5
+	exitInterrupted = 130
+)
+
+// An exitMeaning explains an exit code.
+type exitMeaning struct {
+	code    int
+	meaning string
+}
+
+// exitCodes returns what the exit codes mean. slipcast help exit-codes and
+// docs/cli.md are printed from it.
+func exitCodes() []exitMeaning {
+	return []exitMeaning{
+		{exitDone, "done"},
+		{exitFailed, "any other failure; verify found differences"},
+		{exitUsage, "wrong arguments, flags or configuration"},
+		{exitPart, "done in part: what could not be read was left out, or a file system was not grown"},
+		{exitDamaged, "an image or chunk is damaged, or a file is no image"},
+		{exitRefused, "the source or target was refused; nothing was written to it"},
+		{exitInterrupted, "interrupted"},
+	}
+}
+
+// exitCode returns the exit code for the error that a command ended with.
+func exitCode(ctx context.Context, err error) int {
+	var usage *usageError
+	var refused *blockdev.RefusedError
+	var unwilling *refusal
+	var small *image.TooSmallError
+	var part *partError
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.As(err, &usage):
+		return exitUsage
+	case errors.As(err, &part):
+		return exitPart
+	case errors.As(err, &refused), errors.As(err, &unwilling), errors.As(err, &small), errors.Is(err, image.ErrSectorSize):
+		return exitRefused
+	case errors.Is(err, image.ErrDamaged), errors.Is(err, image.ErrNotImage):
+		return exitDamaged
+	case ctx.Err() != nil:
+		return exitInterrupted
+	}
+	return exitFailed
+}
+
+// A partError reports work that was done in part.
+type partError struct{ err error }
+
+func (e *partError) Error() string { return e.err.Error() }
+func (e *partError) Unwrap() error { return e.err }
+
+// A refusal reports a target that slipcast does not want to overwrite.
+type refusal struct{ reason string }
+
+func (e *refusal) Error() string { return e.reason }
+
+// noTerminal is the refusal where nobody can be asked.
+const noTerminal = "nobody can be asked whether to overwrite it: this is not a terminal"
+
+// newExitCodesTopic returns the help topic of that name.
+func newExitCodesTopic() *cobra.Command {
+	return &cobra.Command{
+		Use:   "exit-codes",
+		Short: "What the exit codes mean",
+		Long:  "Every command ends with one of these exit codes:\n\n" + exitCodeTable(),
+	}
+}
+
+func exitCodeTable() string {
+	var b strings.Builder
+	for _, e := range exitCodes() {
+		fmt.Fprintf(&b, "%5d  %s\n", e.code, e.meaning)
+	}
+	return strings.TrimRight(b.String(), "\n")
+}

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+
+	"slipcast/image"
+	"slipcast/internal/blockdev"
+	"slipcast/internal/progress"
+)
+
+// hintFor returns advice for people about an error, or nothing.
+func hintFor(err error) string {
+	var refused *blockdev.RefusedError
+	var unwilling *refusal
+	var small *image.TooSmallError
+	switch {
+	case errors.As(err, &refused):
+		return refusedHint(refused.Reason)
+	case errors.As(err, &unwilling) && unwilling.reason == noTerminal:
+		return "give --yes to overwrite it without asking"
+	case errors.As(err, &small):
+		return fmt.Sprintf("%s do not hold %s; shrink the last partition of the source and its file system, and capture it again",
+			progress.Bytes(small.Have), progress.Bytes(small.Need))
+	case errors.Is(err, image.ErrSectorSize):
+		return "a partition table counts in sectors; restore to a disk with sectors of the same size"
+	case errors.Is(err, syscall.ENOSPC):
+		return "make room there, or write to another disk"
+	}
+	return ""
+}
+
+func refusedHint(r blockdev.Reason) string {
+	switch r {
+	case blockdev.Mounted:
+		return "unmount it first; the disk of a running system is captured after booting from another one"
+	case blockdev.Swap:
+		return "run swapoff on it first"
+	case blockdev.InUse:
+		return "stop what lies on it first (vgchange -an, cryptsetup close, mdadm --stop, losetup -d)"
+	case blockdev.Busy:
+		return "another program has it open; fuser -v tells which"
+	case blockdev.ReadOnly:
+		return "if that is not on purpose: blockdev --setrw, or the switch on the medium"
+	case blockdev.NoPermission:
+		return "run slipcast as root"
+	case blockdev.Missing:
+		return "lsblk lists the disks of this machine"
+	case blockdev.SystemDisk:
+		return "boot from another disk or the network to overwrite this one"
+	}
+	return ""
+}

@@ -1,0 +1,34 @@
+// Slipcast captures a good machine's disk once and makes any number of
+// machines become it.
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// version is set by the linker, see Makefile.
+var version = "devel"
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// run is the whole program except for the process around it. Tests call it.
+func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
+	env := &env{stdin: stdin, stdout: stdout, stderr: stderr}
+	root := newRootCmd(env)
+	root.SetArgs(args)
+	err := explain(root, root.ExecuteContext(ctx))
+	if err == nil {
+		err = env.lost
+	}
+	env.report(ctx, err)
+	return exitCode(ctx, err)
+}

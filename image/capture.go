@@ -80,9 +80,7 @@ type capturer struct {
 	holes *holeFinder
 	stats CaptureStats
 
-	zeroDigest Digest // of a full chunk of zeros
-	zeroQuick  [quickSize]byte
-	zeroFrame  []byte
+	blank *blankChunk // saves the work that zeros would be
 
 	mu         sync.Mutex
 	readErrors partition.Builder
@@ -119,9 +117,7 @@ func newCapturer(w io.Writer, src Source, layout *Layout, opt CaptureOptions) (*
 		return nil, fmt.Errorf("chunks of %d bytes are too small for this disk: %w", opt.ChunkSize, err)
 	}
 	c := &capturer{m: m, src: src, opt: opt, out: newFrameWriter(w, m), holes: newHoleFinder(src)}
-	zero := make([]byte, opt.ChunkSize)
-	c.zeroDigest, c.zeroQuick = sha256.Sum256(zero), quickSum(zero)
-	c.zeroFrame = c.out.zeros.appendFrame(nil, opt.ChunkSize)
+	c.blank = newBlankChunk(opt.ChunkSize)
 	return c, nil
 }
 

@@ -11,7 +11,7 @@ import (
 func delta(t *testing.T, d testDisk, stream bool, b []byte) (*recorder, RestoreStats) {
 	t.Helper()
 	dst := newRecorder(b)
-	stats := mustRestore(t, smallImage(t, d), stream, dst, RestoreOptions{Delta: true, Verify: true, Workers: 2})
+	stats := mustRestore(t, d.image, stream, dst, RestoreOptions{Delta: true, Verify: true, Workers: 2})
 	return dst, stats
 }
 
@@ -19,6 +19,7 @@ func delta(t *testing.T, d testDisk, stream bool, b []byte) (*recorder, RestoreS
 func eachWay(t *testing.T, do func(t *testing.T, d testDisk, stream bool)) {
 	t.Helper()
 	for name, d := range testDisks(t) {
+		d.image = smallImage(t, d)
 		t.Run(name, func(t *testing.T) { do(t, d, false) })
 		t.Run(name+", stream", func(t *testing.T) { do(t, d, true) })
 	}
@@ -60,7 +61,10 @@ func TestDeltaOneByte(t *testing.T) {
 		for _, u := range d.layout.Used.Within(partition.Extent{Start: vitalSize, Length: int64(len(d.b)) - 2*vitalSize}) {
 			places = append(places, u.Start, u.End()-1)
 		}
-		for _, at := range places {
+		for i, at := range places {
+			if stream && i%3 > 0 {
+				continue // a third of them will do
+			}
 			if !d.layout.Used.Touches(partition.Extent{Start: at, Length: 1}) {
 				continue
 			}

@@ -13,6 +13,7 @@ import (
 type testDisk struct {
 	b      []byte
 	layout *Layout
+	image  []byte // made by tests that need it often
 }
 
 // testDisks returns a disk of each kind, of 3.5 MiB: two volumes, neither
@@ -26,7 +27,7 @@ func testDisks(t testing.TB) map[string]testDisk {
 		"mbr": tableDisk(t, craftMBR(size, parts...)),
 	}
 	b := randomDisk(size, 5)
-	disks["none"] = testDisk{b, layoutOf(size, partition.Extents{
+	disks["none"] = testDisk{b: b, layout: layoutOf(size, partition.Extents{
 		{Start: 0, Length: 70 * kiB}, {Start: 700*kiB + 1, Length: 999}, {Start: 1500 * kiB, Length: 300 * kiB}, {Start: 2 * miB, Length: 50 * kiB}, {Start: 3 * miB, Length: 300 * kiB},
 	})}
 	return disks
@@ -59,7 +60,7 @@ func tableDisk(t testing.TB, b []byte) testDisk {
 		})
 	}
 	l.Used = used
-	return testDisk{b, l}
+	return testDisk{b: b, layout: l}
 }
 
 // want returns the disk as it is in an image.

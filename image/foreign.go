@@ -38,12 +38,13 @@ const foreignWindow = 128 << 20
 // Restore, once.
 func OpenForeign(r io.Reader, size int64) (*Foreign, error) {
 	in := bufio.NewReaderSize(r, vitalSize)
-	start, err := in.Peek(16)
-	if err != nil && err != io.EOF {
-		return nil, err
+	start, peekErr := in.Peek(16)
+	if peekErr != nil && peekErr != io.EOF {
+		return nil, peekErr
 	}
 	f := &Foreign{Size: -1, done: func() {}}
 	var plain io.Reader
+	var err error
 	switch {
 	case len(start) >= 4 && binary.LittleEndian.Uint32(start) == zstdMagic, isSkippable(start):
 		f.Kind = "zstd"
@@ -167,10 +168,10 @@ func (f *Foreign) copy(ctx context.Context, c *canvas, opt RestoreOptions) (size
 		if err := ctx.Err(); err != nil {
 			return size, err
 		}
-		n, err := io.ReadFull(f.r, buf)
-		end := err == io.EOF || err == io.ErrUnexpectedEOF
+		n, err := fillFrom(f.r, buf)
+		end := err == io.EOF
 		if err != nil && !end {
-			return size, f.readError(size, err)
+			return size, f.readError(size+int64(n), err)
 		}
 		if size+int64(n) > c.Size() {
 			return size, &TooSmallError{Need: size + int64(n), Have: c.Size()}
@@ -186,6 +187,18 @@ func (f *Foreign) copy(ctx context.Context, c *canvas, opt RestoreOptions) (size
 			return size, nil
 		}
 	}
+}
+
+// fillFrom reads from r until buf is full or there is an error. It is not
+// io.ReadFull, because io.ErrUnexpectedEOF must remain what it is: the word of
+// a decoder for data that was cut short.
+func fillFrom(r io.Reader, buf []byte) (n int, err error) {
+	for n < len(buf) && err == nil {
+		var got int
+		got, err = r.Read(buf[n:])
+		n += got
+	}
+	return n, err
 }
 
 // finishForeign writes what was kept back. If there is a table that can be

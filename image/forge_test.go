@@ -176,19 +176,28 @@ type verdict struct {
 	dst, streamed                 *recorder
 }
 
-// judge reads an image in every way, and restores it over garbage.
-func judge(image []byte, size int) verdict {
-	var v verdict
+// A court judges many images of disks of one size.
+type court struct {
+	before        []byte // what is on the targets
+	dst, streamed recorder
+}
+
+func newCourt(size int) *court { return &court{before: garbage(size)} }
+
+// judge reads an image in every way, and restores it over garbage. The
+// verdict holds until the next.
+func (c *court) judge(image []byte) verdict {
+	v := verdict{dst: &c.dst, streamed: &c.streamed}
 	ctx := context.Background()
 	var im *Image
 	if im, v.open = Open(bytes.NewReader(image), int64(len(image))); v.open == nil {
 		v.verify = im.Verify(ctx, VerifyOptions{Workers: 1})
-		v.dst = newRecorder(garbage(size))
+		c.dst.reset(c.before)
 		_, v.restore = Restore(ctx, im, v.dst, RestoreOptions{Workers: 1})
 	}
 	s, err := OpenStream(onlyReader{bytes.NewReader(image)})
 	if v.stream = err; err == nil {
-		v.streamed = newRecorder(garbage(size))
+		c.streamed.reset(c.before)
 		_, v.stream = RestoreStream(ctx, s, v.streamed, RestoreOptions{Workers: 1})
 	}
 	return v
@@ -206,7 +215,7 @@ func TestForge(t *testing.T) {
 		if got := openBytes(t, image); got.Digest != want.Digest {
 			t.Errorf("%s: digest %v, want %v", name, got.Digest, want.Digest)
 		}
-		v := judge(image, len(d.b))
+		v := newCourt(len(d.b)).judge(image)
 		if err := errors.Join(v.open, v.verify, v.restore, v.stream); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -220,7 +229,7 @@ func TestForge(t *testing.T) {
 func forgeDisk() testDisk {
 	const size = 1536 * kiB
 	used := partition.Extents{{Start: 0, Length: 300 * kiB}, {Start: 1024 * kiB, Length: 4096}}
-	d := testDisk{make([]byte, size), layoutOf(size, used)}
+	d := testDisk{b: make([]byte, size), layout: layoutOf(size, used)}
 	for i := range d.b {
 		d.b[i] = byte(i>>9) | 1
 	}

@@ -51,9 +51,9 @@ var errKilled = errors.New("killed")
 // writes down what is done to it, and can fail from the n-th operation on.
 type recorder struct {
 	mu      sync.Mutex
-	cache   []byte // what reads see
-	durable []byte // what has been flushed
-	pending []partition.Write
+	cache   []byte             // what reads see
+	durable []byte             // what has been flushed
+	pending []partition.Extent // written since
 	ops     []op
 	failAt  int    // number of the first operation that fails; -1 for none
 	failOn  string // only operations of this kind fail, and only once
@@ -61,7 +61,14 @@ type recorder struct {
 }
 
 func newRecorder(b []byte) *recorder {
-	return &recorder{cache: slices.Clone(b), durable: slices.Clone(b), failAt: -1, lie: -1}
+	r := &recorder{}
+	r.reset(b)
+	return r
+}
+
+// reset makes r a new recorder, with the memory of the old one.
+func (r *recorder) reset(b []byte) {
+	*r = recorder{cache: append(r.cache[:0], b...), durable: append(r.durable[:0], b...), ops: r.ops[:0], failAt: -1, lie: -1}
 }
 
 // do notes an operation and tells whether it fails.
@@ -100,7 +107,7 @@ func (r *recorder) write(kind string, p []byte, off int64) error {
 		return io.ErrShortWrite
 	}
 	copy(r.cache[off:], p)
-	r.pending = append(r.pending, partition.Write{Offset: off, Data: slices.Clone(p)})
+	r.pending = append(r.pending, partition.Extent{Start: off, Length: int64(len(p))})
 	return nil
 }
 
@@ -112,8 +119,8 @@ func (r *recorder) Sync() error {
 	if err := r.do("sync", 0, 0); err != nil {
 		return err
 	}
-	for _, w := range r.pending {
-		copy(r.durable[w.Offset:], w.Data)
+	for _, e := range r.pending {
+		copy(r.durable[e.Start:e.End()], r.cache[e.Start:])
 	}
 	r.pending = nil
 	return nil
@@ -137,15 +144,14 @@ func (r *recorder) DropCache() error {
 // of them maybe in part.
 func (r *recorder) afterPowerCut(chosen func(i int) bool, torn bool) *memory {
 	b := slices.Clone(r.durable)
-	for i, w := range r.pending {
+	for i, e := range r.pending {
 		if !chosen(i) {
 			continue
 		}
-		data := w.Data
 		if torn && i == len(r.pending)-1 {
-			data = data[:len(data)/2/512*512]
+			e.Length = e.Length / 2 / 512 * 512
 		}
-		copy(b[w.Offset:], data)
+		copy(b[e.Start:e.End()], r.cache[e.Start:])
 	}
 	return &memory{b}
 }

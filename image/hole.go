@@ -1,9 +1,11 @@
 package image
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 
 	"github.com/cespare/xxhash/v2"
+	"lukechampine.com/blake3"
 )
 
 // Parts of a zstd frame, RFC 8878 section 3.1.1.
@@ -67,6 +69,25 @@ func (z *zeros) sum(length int64) uint32 {
 	}
 	z.sums[length] = uint32(h.Sum64())
 	return z.sums[length]
+}
+
+// A blankChunk is what becomes of a full chunk that is in use but holds nothing
+// but zeros, as the inode tables of a large and empty file system do.
+type blankChunk struct {
+	frame  []byte
+	digest Digest
+	quick  [quickSize]byte
+}
+
+func newBlankChunk(size int64) *blankChunk {
+	sum, quick := sha256.New(), blake3.New(quickSize, nil)
+	var block [64 << 10]byte
+	for left := size; left > 0; left -= int64(len(block)) {
+		sum.Write(block[:min(left, int64(len(block)))])
+		quick.Write(block[:min(left, int64(len(block)))])
+	}
+	var z zeros
+	return &blankChunk{z.appendFrame(nil, size), Digest(sum.Sum(nil)), [quickSize]byte(quick.Sum(nil))}
 }
 
 // appendStored appends a frame that holds raw uncompressed.

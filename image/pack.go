@@ -58,8 +58,8 @@ func (p *packer) pack(j *job) error {
 func (p *packer) packZeros(j *job, raw []byte) {
 	j.kind = zeroChunk
 	if j.Length == p.m.ChunkSize {
-		p.m.digests[j.Chunk], p.m.quick[j.Chunk] = p.zeroDigest, p.zeroQuick
-		j.packed = append(j.packed[:0], p.zeroFrame...)
+		p.m.digests[j.Chunk], p.m.quick[j.Chunk] = p.blank.digest, p.blank.quick
+		j.packed = append(j.packed[:0], p.blank.frame...)
 		return
 	}
 	p.m.digests[j.Chunk], p.m.quick[j.Chunk] = sha256.Sum256(raw), quickSum(raw)

@@ -1,7 +1,6 @@
 package image
 
 import (
-	"crypto/sha256"
 	"errors"
 	"io"
 	"sync"
@@ -14,10 +13,11 @@ import (
 // the next call.
 func (im *Image) decode(u *unpacker, f Frame, packed, buf []byte) (raw, room []byte, err error) {
 	packed, err = im.ReadFrame(f, packed)
+	var digest Digest
 	if err == nil {
-		raw, err = u.unpack(packed, f.Length, buf)
+		raw, digest, err = u.decode(packed, f.Length, buf)
 	}
-	if err == nil && sha256.Sum256(raw) != im.digests[f.Chunk] {
+	if err == nil && digest != im.digests[f.Chunk] {
 		err = ErrDigest
 	}
 	if err != nil {

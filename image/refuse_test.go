@@ -27,11 +27,12 @@ type refusal struct {
 // read it, for the reason that it was made for.
 func refuses(t *testing.T, d testDisk, tests []refusal) {
 	t.Helper()
+	court := newCourt(len(d.b))
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			f := newForge(d, smallChunk)
 			tt.edit(f)
-			v := judge(f.seal(), len(d.b))
+			v := court.judge(f.seal())
 			err := v.open
 			if err == nil {
 				err = v.verify
@@ -228,7 +229,7 @@ func TestAcceptUnknownSections(t *testing.T) {
 			f := newForge(d, smallChunk)
 			tt.edit(f)
 			image := f.seal()
-			v := judge(image, len(d.b))
+			v := newCourt(len(d.b)).judge(image)
 			if err := errors.Join(v.open, v.verify, v.restore, v.stream); err != nil {
 				t.Fatal(err)
 			}
@@ -606,7 +607,7 @@ func TestVerifyAlone(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			f := newForge(d, smallChunk)
 			tt.edit(f)
-			v := judge(f.seal(), len(d.b))
+			v := newCourt(len(d.b)).judge(f.seal())
 			if v.open != nil || !isDamage(v.verify) || !strings.Contains(v.verify.Error(), tt.want) {
 				t.Errorf("Open: %v, Verify: %v, want damage: %s", v.open, v.verify, tt.want)
 			}

@@ -2,7 +2,6 @@ package image
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -334,11 +333,10 @@ func (r *Restorer) give(h *hand) { r.pool <- h }
 
 // put unpacks, checks and writes a chunk.
 func (r *Restorer) put(h *hand, f Frame, frame []byte) error {
-	raw, err := h.u.unpack(frame, f.Length, h.raw)
+	raw, digest, err := h.u.decode(frame, f.Length, h.raw)
 	if err != nil {
 		return &ChunkError{f.Chunk, f.Start, err}
 	}
-	digest := Digest(sha256.Sum256(raw))
 	if r.known && digest != r.m.digests[f.Chunk] {
 		return &ChunkError{f.Chunk, f.Start, ErrDigest}
 	}

@@ -233,9 +233,10 @@ func (c *canvas) begin() error {
 // nothing finds the old table once a byte behind it is gone.
 func (c *canvas) wipeVital() error {
 	sign := c.vital[0].part(partition.Extent{Length: signSize})
+	zeros := make([]byte, vitalSize)
 	for _, places := range [][]piece{{sign}, c.vital} {
 		for _, v := range places {
-			if err := c.writeRaw(make([]byte, v.Length), v.Start); err != nil {
+			if err := c.writeRaw(zeros[:v.Length], v.Start); err != nil {
 				return err
 			}
 		}

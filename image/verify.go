@@ -109,7 +109,7 @@ func (im *Image) verifyChunk(u *unpacker, f summedFrame, packed, buf []byte) ([]
 		return packed, err
 	}
 	switch {
-	case quickSum(raw) != im.quick[f.Chunk]:
+	case u.quickSum(packed, raw) != im.quick[f.Chunk]:
 		err = damaged("quick digest mismatch")
 	case im.frameSums != nil && xxhash.Sum64(packed) != im.frameSums[f.Chunk]:
 		err = damaged("frame sum mismatch")

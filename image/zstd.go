@@ -1,6 +1,8 @@
 package image
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 
@@ -53,6 +55,7 @@ func newEncoder(l Level, chunkSize int64) (*zstd.Encoder, error) {
 type unpacker struct {
 	dec       *zstd.Decoder
 	chunkSize int64
+	blank     *blankChunk
 }
 
 // newUnpacker returns an unpacker. It checks the frames' own checksums if sums
@@ -64,7 +67,7 @@ func newUnpacker(chunkSize int64, sums bool) (*unpacker, error) {
 		zstd.WithDecoderMaxWindow(uint64(max(chunkSize, maxZstdBlock))),
 		zstd.WithDecodeAllCapLimit(true),
 		zstd.IgnoreChecksum(!sums))
-	return &unpacker{dec, chunkSize}, err
+	return &unpacker{dec, chunkSize, newBlankChunk(chunkSize)}, err
 }
 
 // unpack decodes the frame of a chunk of length bytes into buf, which has room
@@ -81,6 +84,34 @@ func (u *unpacker) unpack(frame []byte, length int64, buf []byte) ([]byte, error
 		return nil, damaged("frame of %d bytes of data, want %d", len(raw), length)
 	}
 	return raw, nil
+}
+
+// decode is unpack, and returns the digest of the data, too. The frame of a
+// blank chunk costs next to nothing.
+func (u *unpacker) decode(frame []byte, length int64, buf []byte) ([]byte, Digest, error) {
+	if u.isBlank(frame, length) {
+		raw := buf[:length]
+		clear(raw)
+		return raw, u.blank.digest, nil
+	}
+	raw, err := u.unpack(frame, length, buf)
+	if err != nil {
+		return nil, Digest{}, err
+	}
+	return raw, sha256.Sum256(raw), nil
+}
+
+// isBlank reports whether frame is the one that writers give a blank chunk.
+func (u *unpacker) isBlank(frame []byte, length int64) bool {
+	return length == u.chunkSize && bytes.Equal(frame, u.blank.frame)
+}
+
+// quickSum is the function of that name for data that decode made of frame.
+func (u *unpacker) quickSum(frame, raw []byte) [quickSize]byte {
+	if u.isBlank(frame, int64(len(raw))) {
+		return u.blank.quick
+	}
+	return quickSum(raw)
 }
 
 func (u *unpacker) close() { u.dec.Close() }

@@ -31,8 +31,8 @@ type Placement struct {
 	// Writes put the table onto the disk, in the order in which they must
 	// reach it: of a GPT the backup entries and header, the primary entries
 	// and header, of an MBR the EBRs from the last to the first, then
-	// sector 0. Each must be flushed before the next. On a disk that
-	// [Erase] was applied to, every moment before the last write shows either
+	// sector 0. Each must be flushed before the next. On a disk
+	// without a table, every moment before the last write shows either
 	// no table that [Read] accepts or this one. On a disk that still has
 	// another GPT it may show that one as well.
 	Writes []Write

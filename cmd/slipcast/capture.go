@@ -80,7 +80,7 @@ func runCapture(ctx context.Context, env *env, source, path string, opt captureO
 	return nil
 }
 
-func captureTo(ctx context.Context, env *env, source, path string, how image.CaptureOptions, opt captureOptions) (err error) {
+func captureTo(ctx context.Context, env *env, source, path string, how image.CaptureOptions, opt captureOptions) error {
 	began := time.Now()
 	if err := checkNewImage(env, source, path, opt); err != nil {
 		return err
@@ -162,12 +162,12 @@ func amongDevices(path string) bool {
 
 // showCaptured tells how a capture ended.
 func (e *env) showCaptured(source, path string, m *image.Manifest, s image.CaptureStats, took time.Duration) {
-	e.say("captured %s to %s: %s in use, image %s, %s", source, path,
-		progress.Bytes(m.Used.Size()), progress.Bytes(s.Written), speed(m.Used.Size(), took))
+	facts := []fact{{"in use", progress.Bytes(m.Used.Size())}, {"image", progress.Bytes(s.Written)}}
 	if m.Origin.Parent != "" {
-		e.say("copied from the parent: %d of %s", s.Reused, count(s.Chunks, "chunk"))
+		facts = append(facts, fact{"parent", fmt.Sprintf("%d of %s copied from it", s.Reused, count(s.Chunks, "chunk"))})
 	}
-	e.say("digest %s", m.Digest)
+	facts = append(facts, fact{"digest", m.Digest.String()})
+	e.sum(fmt.Sprintf("captured %s to %s in %s", source, path, speed(m.Used.Size(), took)), facts...)
 	e.result(map[string]any{
 		"type": "captured", "source": source, "image": path, "digest": m.Digest.String(),
 		"disk_bytes": m.Size, "used_bytes": m.Used.Size(), "image_bytes": s.Written,

@@ -36,6 +36,20 @@ func (e *env) say(format string, args ...any) {
 	fmt.Fprintf(e.stderr, "slipcast: "+format+"\n", args...)
 }
 
+// A fact is a line of a summary.
+type fact struct{ about, text string }
+
+// sum tells people how work ended.
+func (e *env) sum(title string, facts ...fact) {
+	e.say("%s", title)
+	if e.quiet || e.json {
+		return
+	}
+	for _, f := range facts {
+		fmt.Fprintf(e.stderr, "  %-9s %s\n", f.about, f.text)
+	}
+}
+
 // note tells people and programs something that they must not miss.
 func (e *env) note(about, text string) {
 	if e.json {

@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"strings"
 	"syscall"
 
 	"slipcast/image"
@@ -15,7 +17,10 @@ func hintFor(err error) string {
 	var refused *blockdev.RefusedError
 	var unwilling *refusal
 	var small *image.TooSmallError
+	var missing *fs.PathError
 	switch {
+	case errors.As(err, &missing) && errors.Is(err, fs.ErrNotExist) && strings.HasPrefix(missing.Path, "/dev/"):
+		return disksHint()
 	case errors.As(err, &refused):
 		return refusedHint(refused.Reason)
 	case errors.As(err, &unwilling) && unwilling.reason == noTerminal:
@@ -46,9 +51,22 @@ func refusedHint(r blockdev.Reason) string {
 	case blockdev.NoPermission:
 		return "run slipcast as root"
 	case blockdev.Missing:
-		return "lsblk lists the disks of this machine"
+		return disksHint()
 	case blockdev.SystemDisk:
 		return "boot from another disk or the network to overwrite this one"
 	}
 	return ""
+}
+
+// disksHint names the disks of this machine.
+func disksHint() string {
+	disks, err := blockdev.List()
+	if err != nil || len(disks) == 0 {
+		return ""
+	}
+	var names []string
+	for _, d := range disks {
+		names = append(names, fmt.Sprintf("%s (%s)", d.Path, describe(d)))
+	}
+	return "the disks of this machine are " + strings.Join(names, ", ")
 }

@@ -83,7 +83,7 @@ func TestInterruptCapture(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := prose()
-	for range 128 { // at the best level that takes seconds
+	for range 64 { // at the best level that takes seconds
 		if _, err := source.Write(text); err != nil {
 			t.Fatal(err)
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,13 +24,14 @@ func TestRootLabKilledRestore(t *testing.T) {
 	lab.Root(t)
 	lab.Tools(t, "losetup", "partx", "sfdisk", "sgdisk", "blkid", "zstd", "mkfs.ext4", "e2fsck")
 	program := labBinary(t)
-	path, tree := labHeavyDisk(t)
-	image := labCapture(t, path)
+	path, tree := labHeavyDisk(t, 100)
+	image := filepath.Join(t.TempDir(), "disk.img.zst")
+	lab.Run(t, program, "capture", path, image)
 	sectors := labTableSectors(t, path)
 	file := labTarget(t, 320*mib)
 	target := lab.Loop(t, file, 512)
 
-	total := labNumber(t, labJSON(t, "restore", "--yes", image, target), "written_bytes") + 5*mib
+	total, _ := labKilled(t, math.MaxInt64, program, "restore", "--yes", "--quiet", image, target)
 	killed, tables := 0, 0
 	const kills = 24
 	for i := range kills {
@@ -37,12 +39,12 @@ func TestRootLabKilledRestore(t *testing.T) {
 		if _, err := partition.Read(labOpen(t, file), 320*mib, 512); err != nil {
 			t.Fatal(err)
 		}
-		at := 3*mib + (total-3*mib)*int64(i)/16
-		if i >= 16 { // the end, where the table is written
-			at = total - 5*mib + int64(i-16)*mib*5/8
+		at := 3*mib + (total-4*mib)*int64(i)/16
+		if i >= 16 { // the end, where the table is written: two times 16.5 KiB and a sector
+			at = total - int64(kills-i)*5<<10
 		}
-		if !labKilled(t, at, program, "restore", "--yes", "--quiet", image, target) {
-			labRun(t, exitDone, "verify", image, target)
+		if _, hit := labKilled(t, at, program, "restore", "--yes", "--quiet", image, target); !hit {
+			lab.Run(t, program, "verify", image, target)
 			continue
 		}
 		killed++
@@ -53,8 +55,8 @@ func TestRootLabKilledRestore(t *testing.T) {
 			}
 		}
 		if i%3 == 0 {
-			labRestore(t, image, target, [][]string{nil, {"--delta"}}[i/3%2]...)
-			labRun(t, exitDone, "verify", image, target)
+			lab.Run(t, program, append([]string{"restore", "--yes", image, target}, [][]string{nil, {"--delta"}}[i/3%2]...)...)
+			lab.Run(t, program, "verify", image, target)
 			labWantTable(t, target, "gpt")
 		}
 	}
@@ -62,22 +64,58 @@ func TestRootLabKilledRestore(t *testing.T) {
 	if killed < 15 {
 		t.Errorf("only %d restores were killed before their end", killed)
 	}
-	labRestore(t, image, target, "--delta")
+	lab.Run(t, program, "restore", "--yes", "--delta", image, target)
 	labWantTable(t, target, "gpt")
 	lab.Run(t, "e2fsck", "-fn", lab.Partition(t, target, 2))
 	lab.SameTree(t, labMount("ext4").tree(t, lab.Partition(t, target, 2)), tree)
 }
 
-// labHeavyDisk makes a disk that takes its time: 150 MiB do not compress.
-func labHeavyDisk(t testing.TB) (path string, tree map[string]string) {
+// Without a table it is the file system itself that nobody finds before all of
+// it is there, nor the old one.
+func TestRootLabKilledAlone(t *testing.T) {
+	lab.Root(t)
+	lab.Tools(t, "losetup", "blkid", "zstd", "mkfs.ext4", "mkfs.xfs")
+	program, path, file := labBinary(t), lab.File(t, 200*mib), labTarget(t, 330*mib)
+	lab.Run(t, "mkfs.ext4", "-q", "-L", "new", path)
+	source, detach := lab.Attach(t, path, 512)
+	labMount("ext4").fill(t, source, 40*mib)
+	detach()
+	image := labCapture(t, path)
+	target := lab.Loop(t, file, 512)
+	total, _ := labKilled(t, math.MaxInt64, program, "restore", "--yes", "--quiet", image, target)
+	killed := 0
+	for i := range int64(10) {
+		lab.Run(t, "mkfs.xfs", "-q", "-f", "-L", "old", file)
+		at := 2*mib + (total-2*mib)*i/8
+		if i >= 8 {
+			at = total - (i-7)*2048
+		}
+		_, hit := labKilled(t, at, program, "restore", "--yes", "--quiet", image, target)
+		if hit {
+			killed++
+		}
+		if kind := labProbe(target, "TYPE"); kind != "" {
+			if err := labCompare(t, image, file, nil); err != nil {
+				t.Errorf("killed after %d bytes: there is an %s, and %v", at, kind, err)
+			}
+		}
+	}
+	if killed < 5 {
+		t.Errorf("only %d restores were killed before their end", killed)
+	}
+}
+
+// labHeavyDisk makes a disk of which some MiB do not compress, and an ext4 with
+// half as much.
+func labHeavyDisk(t testing.TB, size int64) (path string, tree map[string]string) {
 	t.Helper()
-	path = labDisk(t, 300*mib, 512, "label: gpt\nsize=100MiB\nsize=+\n")
+	path = labDisk(t, (size+200)*mib, 512, fmt.Sprintf("label: gpt\nsize=%dMiB\nsize=+\n", size))
 	dev, detach := lab.Attach(t, path, 512)
 	defer detach()
-	labRandom(t, lab.Partition(t, dev, 1), 100*mib)
+	labRandom(t, lab.Partition(t, dev, 1), size*mib)
 	part := lab.Partition(t, dev, 2)
 	lab.Run(t, "mkfs.ext4", "-q", part)
-	return path, labMount("ext4").fill(t, part, 50*mib)
+	return path, labMount("ext4").fill(t, part, size/2*mib)
 }
 
 func labOpen(t testing.TB, path string) *os.File {
@@ -106,8 +144,8 @@ func labTableSectors(t testing.TB, path string) partition.Extents {
 }
 
 // labKilled starts a program, kills it as soon as it has written n bytes, and
-// tells whether that was before its end.
-func labKilled(t testing.TB, n int64, program string, args ...string) bool {
+// tells how many that were and whether that was before its end.
+func labKilled(t testing.TB, n int64, program string, args ...string) (written int64, hit bool) {
 	t.Helper()
 	var stderr bytes.Buffer
 	cmd := exec.Command(program, args...)
@@ -117,13 +155,14 @@ func labKilled(t testing.TB, n int64, program string, args ...string) bool {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }() // received below
-	for labWritten(cmd.Process.Pid) < n {
+	for written < n {
+		written = max(written, labWritten(cmd.Process.Pid))
 		select {
 		case err := <-ended:
 			if err != nil {
 				t.Fatalf("%v: %s", err, &stderr)
 			}
-			return false
+			return written, false
 		default:
 			runtime.Gosched()
 		}
@@ -134,7 +173,7 @@ func labKilled(t testing.TB, n int64, program string, args ...string) bool {
 	if errors.As(err, &exit) && exit.ExitCode() != -1 {
 		t.Fatalf("%v: %s", err, &stderr)
 	}
-	return err != nil
+	return written, err != nil
 }
 
 var labWchar = regexp.MustCompile(`(?m)^wchar: (\d+)$`)

@@ -303,18 +303,18 @@ func (r *restoring) show(stats image.RestoreStats) {
 		"verified": r.opt.verify && r.m != nil, "seconds": took.Seconds(),
 	}
 	if r.m == nil {
-		r.env.say("restored %s to %s: %s written, %s", r.path, r.dst, progress.Bytes(stats.Written), speed(stats.Written, took))
-		r.env.say("checked: flushed; the image has no digests, and what its compression (%s) may have", r.foreign.Kind)
+		r.env.sum(fmt.Sprintf("restored %s to %s in %s", r.path, r.dst, speed(stats.Written, took)),
+			fact{"written", progress.Bytes(stats.Written)},
+			fact{"checked", "flushed; the image has no digests, its format is " + r.foreign.Kind})
 		o["format"] = r.foreign.Kind
 		r.env.result(o, false)
 		return
 	}
 	used := r.total()
 	o["used_bytes"], o["digest"] = used, r.m.Digest.String()
-	r.env.say("restored %s to %s: %s in use, %s written, %s", r.path, r.dst,
-		progress.Bytes(used), progress.Bytes(stats.Written), speed(used, took))
-	r.env.say("checked: %s", r.checks(stats))
-	r.env.say("digest %s", r.m.Digest)
+	r.env.sum(fmt.Sprintf("restored %s to %s in %s", r.path, r.dst, speed(used, took)),
+		fact{"in use", progress.Bytes(used)}, fact{"written", progress.Bytes(stats.Written)},
+		fact{"checked", r.checks(stats)}, fact{"digest", r.m.Digest.String()})
 	if stats.Cut != nil {
 		r.env.note(r.dst, fmt.Sprintf("partition %d was made smaller, its file system is not: it ends at %s",
 			stats.Cut.Number, progress.Bytes(stats.Cut.Size)))

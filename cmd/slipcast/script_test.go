@@ -32,25 +32,25 @@ const gorace = "atexit_sleep_ms=0"
 
 // TestScripts runs the scripts that need no root.
 func TestScripts(t *testing.T) {
-	runScripts(t, func(name string) bool { return !strings.HasPrefix(name, "root_") })
+	runScripts(scriptT{T: t}, func(name string) bool { return !strings.HasPrefix(name, "root_") })
 }
 
 // TestRootScripts runs the others, one after the other: what they do to the
 // machine is seen by all.
 func TestRootScripts(t *testing.T) {
 	lab.Root(t)
-	runScripts(t, func(name string) bool { return strings.HasPrefix(name, "root_") })
+	runScripts(scriptT{t, true}, func(name string) bool { return strings.HasPrefix(name, "root_") })
 }
 
 // runScripts runs the scripts whose names want accepts.
-func runScripts(t *testing.T, want func(name string) bool) {
+func runScripts(t scriptT, want func(name string) bool) {
 	t.Helper()
 	paths, err := filepath.Glob("testdata/script/*.txtar")
 	if err != nil {
 		t.Fatal(err)
 	}
 	paths = slices.DeleteFunc(paths, func(path string) bool { return !want(filepath.Base(path)) })
-	testscript.Run(t, testscript.Params{
+	testscript.RunT(t, testscript.Params{
 		Files:               paths,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
@@ -63,6 +63,35 @@ func runScripts(t *testing.T, want func(name string) bool) {
 		},
 	})
 }
+
+// A scriptT is a test that shows a script only if it fails, also under -v.
+type scriptT struct {
+	*testing.T
+	alone bool // scripts do not run side by side
+}
+
+// Run implements testscript.T.
+func (t scriptT) Run(name string, f func(testscript.T)) {
+	t.T.Run(name, func(sub *testing.T) { f(scriptT{sub, t.alone}) })
+}
+
+// Parallel implements testscript.T.
+func (t scriptT) Parallel() {
+	if !t.alone {
+		t.T.Parallel()
+	}
+}
+
+// Log implements testscript.T.
+func (t scriptT) Log(args ...any) {
+	t.Helper()
+	if t.Failed() {
+		t.T.Log(args...)
+	}
+}
+
+// Verbose implements testscript.T.
+func (scriptT) Verbose() bool { return false }
 
 // condition knows "disk": the programs that the command disk needs are there;
 // and "rootdevice": the running system lies on a disk.

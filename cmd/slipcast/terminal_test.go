@@ -269,7 +269,7 @@ func TestTerminalBar(t *testing.T) {
 		t.Fatal(err)
 	}
 	out.Close()
-	x.want(exitDone, "%", "\x1b[2K", "slipcast: restored - to target.raw: 8.0 MiB in use")
+	x.want(exitDone, "%", "\x1b[2K", "slipcast: restored - to target.raw in ")
 }
 
 // noiseImage returns an image of 8 MiB that do not compress.

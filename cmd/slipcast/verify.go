@@ -52,9 +52,9 @@ func runVerify(ctx context.Context, env *env, path string) error {
 		return fmt.Errorf("verifying %s: %w", path, err)
 	}
 	took := time.Since(began)
-	env.say("verified %s: %s, %s in use, %s", path, count(im.ChunkCount(), "chunk"),
-		progress.Bytes(im.Used.Size()), speed(im.Used.Size(), took))
-	env.say("digest %s", im.Digest)
+	env.sum(fmt.Sprintf("verified %s in %s", path, speed(im.Used.Size(), took)),
+		fact{"checked", fmt.Sprintf("%s, %s in use", count(im.ChunkCount(), "chunk"), progress.Bytes(im.Used.Size()))},
+		fact{"digest", im.Digest.String()})
 	env.result(map[string]any{
 		"type": "verified", "image": path, "digest": im.Digest.String(),
 		"chunks": im.ChunkCount(), "used_bytes": im.Used.Size(), "seconds": took.Seconds(),
@@ -99,7 +99,7 @@ func compare(ctx context.Context, env *env, path, dst string, number int) error 
 	if len(found) > 0 {
 		return fmt.Errorf("found %d of %s to differ", len(found), count(chunks, "chunk"))
 	}
-	env.say("compared %s with %s: found no difference in %s, %s", dst, path, count(chunks, "chunk"), progress.Bytes(used))
+	env.say("compared %s with %s: no difference in %s, %s in use", dst, path, count(chunks, "chunk"), progress.Bytes(used))
 	return nil
 }
 

@@ -3,8 +3,7 @@ package partition
 // Erase returns writes of zeros after which no partition table is found on a
 // disk of size bytes, whatever its sector size: over sector 0 and the primary
 // GPT header, then over the backup header at the end. A restore begins with
-// them, so that a disk that it did not finish has no table, and so that no
-// backup of an older table is found on it afterwards.
+// more than that; the tests here show that this much is enough.
 func Erase(size int64) []Write {
 	const head, tail = 2 * maxSector, maxSector
 	if size <= head+tail {

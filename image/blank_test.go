@@ -16,7 +16,7 @@ func TestBlankChunk(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer u.close()
-		b := u.blank
+		b := newBlankChunk(size)
 		if b.digest != sha256.Sum256(zero) || b.quick != quickSum(zero) {
 			t.Errorf("%d bytes: got digests %v and %x", size, b.digest, b.quick)
 		}

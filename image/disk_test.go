@@ -66,7 +66,7 @@ func tableDisk(t testing.TB, b []byte) testDisk {
 // want returns the disk as it is in an image.
 func (d testDisk) want() []byte { return masked(d.b, d.layout.Used) }
 
-// onto returns the layout's used bytes without those of the table's sectors.
+// dataOnly returns the layout's used bytes without those of the table's sectors.
 func (d testDisk) dataOnly(t testing.TB) partition.Extents {
 	t.Helper()
 	table, err := partition.Read(&memory{d.b}, int64(len(d.b)), 512)
@@ -76,7 +76,6 @@ func (d testDisk) dataOnly(t testing.TB) partition.Extents {
 	return d.layout.Used.Minus(table.Sectors())
 }
 
-func put16(p []byte, v uint16) { binary.LittleEndian.PutUint16(p, v) }
 func put32(p []byte, v uint32) { binary.LittleEndian.PutUint32(p, v) }
 func put64(p []byte, v uint64) { binary.LittleEndian.PutUint64(p, v) }
 
@@ -163,12 +162,6 @@ func tableOn(b []byte) *partition.Table {
 		}
 	}
 	return nil
-}
-
-// hasTable reports whether the table on b is that of the layout.
-func hasTable(b []byte, want Table) bool {
-	t := tableOn(b)
-	return t != nil && sameTable(Table{t.Kind, t.ID, t.Partitions}, want)
 }
 
 // Both ways of making a layout agree on what a table is made of.

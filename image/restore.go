@@ -442,7 +442,9 @@ func (r *Restorer) Finish(ctx context.Context) (RestoreStats, error) {
 	err := r.finishTable(&stats)
 	stats.Written = r.canvas.written.Load()
 	if err == nil && r.opt.Verify {
-		err = r.verify(ctx)
+		if err = r.verify(ctx); err != nil && ctx.Err() == nil {
+			err = errors.Join(err, r.canvas.wipeVital()) // it must not look like a good disk
+		}
 	}
 	return stats, err
 }

@@ -252,6 +252,9 @@ func TestRestoreReadsBack(t *testing.T) {
 			if refused := err != nil; refused != tt.refuse {
 				t.Errorf("%s: byte %d reads back wrong, verify %v: got %v", name, tt.at, tt.opt.Verify, err)
 			}
+			if tt.opt.Verify && !isZero(dst.durable[:4096]) {
+				t.Errorf("%s: what did not pass verify looks like a good disk", name)
+			}
 		}
 	}
 }

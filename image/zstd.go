@@ -55,7 +55,7 @@ func newEncoder(l Level, chunkSize int64) (*zstd.Encoder, error) {
 type unpacker struct {
 	dec       *zstd.Decoder
 	chunkSize int64
-	blank     *blankChunk
+	blank     *blankChunk // made when a frame might be one
 }
 
 // newUnpacker returns an unpacker. It checks the frames' own checksums if sums
@@ -67,7 +67,7 @@ func newUnpacker(chunkSize int64, sums bool) (*unpacker, error) {
 		zstd.WithDecoderMaxWindow(uint64(max(chunkSize, maxZstdBlock))),
 		zstd.WithDecodeAllCapLimit(true),
 		zstd.IgnoreChecksum(!sums))
-	return &unpacker{dec, chunkSize, newBlankChunk(chunkSize)}, err
+	return &unpacker{dec: dec, chunkSize: chunkSize}, err
 }
 
 // unpack decodes the frame of a chunk of length bytes into buf, which has room
@@ -103,7 +103,13 @@ func (u *unpacker) decode(frame []byte, length int64, buf []byte) ([]byte, Diges
 
 // isBlank reports whether frame is the one that writers give a blank chunk.
 func (u *unpacker) isBlank(frame []byte, length int64) bool {
-	return length == u.chunkSize && bytes.Equal(frame, u.blank.frame)
+	if length != u.chunkSize || int64(len(frame)) != zeroFrameSize(length) {
+		return false
+	}
+	if u.blank == nil {
+		u.blank = newBlankChunk(u.chunkSize)
+	}
+	return bytes.Equal(frame, u.blank.frame)
 }
 
 // quickSum is the function of that name for data that decode made of frame.

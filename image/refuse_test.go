@@ -633,3 +633,17 @@ func dirtyUnused(f *forge) {
 	f.frames = other.frames
 	f.tail = other.tail
 }
+
+// A head that asks for more frames than the file has room for, with a footer
+// that agrees, is refused before the seek table is looked for.
+func TestRefuseShortFile(t *testing.T) {
+	f := newForge(forgeDisk(), smallChunk)
+	setFixed64(24, 1<<40)(f)
+	f.section(2).payload = encodeVolumes(nil)
+	f.section(3).payload = encodeExtents(partition.Extents{{Start: 0, Length: 1 << 40}})
+	f.editTable = func(p []byte) { put32(p[len(p)-9:], 1<<22+2) }
+	image := f.seal()
+	if _, err := Open(bytes.NewReader(image), int64(len(image))); !isDamage(err) || !strings.Contains(err.Error(), "ends early") {
+		t.Errorf("got %v, want damage: the file ends early", err)
+	}
+}

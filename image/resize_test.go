@@ -50,7 +50,7 @@ func TestRestoreOtherSize(t *testing.T) {
 						t.Errorf("%s %s: partition %+v, want %+v", name, tt.name, p, want)
 					}
 				}
-				if d.layout.Table.Kind == partition.GPT && tt.delta > miB && !isZero(dst.durable[len(d.b)-33*512:len(d.b)]) {
+				if d.layout.Table.Kind == partition.GPT && tt.delta > 100*kiB && !isZero(dst.durable[len(d.b)-33*512:len(d.b)]) {
 					t.Errorf("%s %s: the old backup table is still there", name, tt.name)
 				}
 			}

@@ -59,7 +59,7 @@ type RestoreOptions struct {
 type RestoreStats struct {
 	Chunks  int   // data chunks that were dealt with
 	Kept    int   // of these, how many the target held already
-	Written int64 // bytes
+	Written int64 // bytes, the wiped ones included
 
 	Moved bool                 // the table was adapted to a target of another size
 	Grown *partition.Partition // the partition that was extended, or nil

@@ -180,7 +180,7 @@ func ntfsTree(t *testing.T, dir string) map[string]string {
 // pieces.
 func TestRootNTFSFull(t *testing.T) {
 	lab.Root(t)
-	const size = 12 << 20
+	const size = 18 << 20
 	path := makeNTFS(t, size, "-c", "512")
 	dir := mountNTFS(t, path)
 	count := fillNTFS(t, dir, "big", 1500)

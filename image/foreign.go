@@ -42,6 +42,9 @@ func OpenForeign(r io.Reader, size int64) (*Foreign, error) {
 	if peekErr != nil && peekErr != io.EOF {
 		return nil, peekErr
 	}
+	if len(start) == 0 {
+		return nil, fmt.Errorf("%w, there is nothing in it", ErrNotImage)
+	}
 	f := &Foreign{Size: -1, done: func() {}}
 	var plain io.Reader
 	var err error
@@ -94,7 +97,7 @@ func (f *Foreign) check() error {
 		return f.readError(int64(len(head)), err)
 	}
 	if bytes.HasPrefix(head, []byte("partclone-image")) {
-		return errors.New("an image of partclone, which only partclone can restore")
+		return fmt.Errorf("%w, but one of partclone, which only partclone can restore", ErrNotImage)
 	}
 	if len(head) >= 512 && head[510] == 0x55 && head[511] == 0xaa {
 		return nil

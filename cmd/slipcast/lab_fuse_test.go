@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -48,8 +49,9 @@ func labMountImage(t testing.TB, program, image string) *labMounted {
 	return m
 }
 
-// wantEnd fails the test unless the process ends well and leaves no mount.
-func (m *labMounted) wantEnd(t testing.TB) {
+// wantEnd fails the test unless the process ends well and leaves no mount. It
+// returns what the process wrote to stderr.
+func (m *labMounted) wantEnd(t testing.TB) string {
 	t.Helper()
 	text, _ := io.ReadAll(m.stderr)
 	if err := m.cmd.Wait(); err != nil {
@@ -58,6 +60,7 @@ func (m *labMounted) wantEnd(t testing.TB) {
 	if names, err := os.ReadDir(m.dir); err != nil || len(names) > 0 {
 		t.Errorf("got %v, %v, want it unmounted", names, err)
 	}
+	return string(text)
 }
 
 // A mounted image is what zstd makes of it, anywhere; a partition in it can be
@@ -190,7 +193,10 @@ func TestRootLabMountDamaged(t *testing.T) {
 	}
 	f.Close()
 	lab.Unmount(t, m.dir)
-	m.wantEnd(t)
+	told := m.wantEnd(t)
+	if n := strings.Count(told, "chunk 3 at offset 3145728: damaged image"); n != 1 || strings.Count(told, "chunk ") != 1 {
+		t.Errorf("the chunk is named %d times, want once and no other:\n%s", n, told)
+	}
 }
 
 // labDamage inverts a byte in the middle of the frame of a chunk.

@@ -19,7 +19,8 @@ func newMountCmd(env *env) *cobra.Command {
 		Long: `Mount shows the disk in IMAGE as the file DIR/disk.img and its partitions as
 DIR/p1.img, DIR/p2.img, ... until it is interrupted or DIR is unmounted. They
 can be read anywhere, which decompresses only the chunks that are read; each
-is checked. A partition is opened like any raw one:
+is checked, and named on stderr if it is damaged. A partition is opened like
+any raw one:
 
   mount -o ro,loop DIR/p2.img /mnt`,
 		Example: "  slipcast mount room-12.img.zst /tmp/room-12",
@@ -46,8 +47,9 @@ func runMount(ctx context.Context, env *env, path, dir string) error {
 		return err
 	}
 	defer disk.Close()
+	shown := &mountedDisk{ReaderAt: disk, told: map[string]bool{}, failed: func(err error) { env.note(path, err.Error()) }}
 	timeout := time.Hour // nothing ever changes
-	server, err := fs.Mount(dir, newImageDir(im.Image, disk), &fs.Options{
+	server, err := fs.Mount(dir, newImageDir(im.Image, shown), &fs.Options{
 		AttrTimeout: &timeout, EntryTimeout: &timeout,
 		MountOptions: fuse.MountOptions{
 			FsName: path, Name: "slipcast", Options: []string{"ro"}, DirectMount: true, MaxReadAhead: 1 << 20,

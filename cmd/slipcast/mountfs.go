@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"sync"
 	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fs"
@@ -17,6 +18,31 @@ import (
 type imageDir struct {
 	fs.Inode
 	files map[string]*imagePart
+}
+
+// A mountedDisk is the disk of a mounted image. What cannot be read of it is
+// told once to failed: programs learn no more than that there was an error.
+type mountedDisk struct {
+	io.ReaderAt
+	failed func(error)
+
+	mu   sync.Mutex
+	told map[string]bool // by the text of the error
+}
+
+// ReadAt implements io.ReaderAt.
+func (d *mountedDisk) ReadAt(p []byte, off int64) (int, error) {
+	n, err := d.ReaderAt.ReadAt(p, off)
+	if err == nil || err == io.EOF {
+		return n, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.told[err.Error()] {
+		d.told[err.Error()] = true
+		d.failed(err)
+	}
+	return n, err
 }
 
 // newImageDir returns the directory that shows the disk in im, which is read

@@ -6,16 +6,9 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/klauspost/compress/zstd"
-	"lukechampine.com/blake3"
 
 	"slipcast/partition"
 )
-
-// quickSum returns the quick digest of p, section 7.
-func quickSum(p []byte) [quickSize]byte {
-	sum := blake3.Sum256(p)
-	return [quickSize]byte(sum[:])
-}
 
 // maxGap is the longest unused gap within a chunk that is read and written
 // along with its neighbours, in bytes: a system call costs more.

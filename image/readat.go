@@ -8,16 +8,16 @@ import (
 	"slipcast/partition"
 )
 
-// decode returns the raw data of a data chunk after checking its digest. It
+// decode returns the raw data of a data chunk after checking its quick digest. It
 // is decoded into buf; packed is room for the frame, which is returned for
 // the next call.
 func (im *Image) decode(u *unpacker, f Frame, packed, buf []byte) (raw, room []byte, err error) {
 	packed, err = im.ReadFrame(f, packed)
-	var digest Digest
+	var quick [quickSize]byte
 	if err == nil {
-		raw, digest, err = u.decode(packed, f.Length, buf)
+		raw, quick, err = u.decode(packed, f.Length, buf)
 	}
-	if err == nil && digest != im.digests[f.Chunk] {
+	if err == nil && quick != im.quick[f.Chunk] {
 		err = ErrDigest
 	}
 	if err != nil {
@@ -27,7 +27,7 @@ func (im *Image) decode(u *unpacker, f Frame, packed, buf []byte) (raw, room []b
 }
 
 // A Reader gives the disk in an image as raw bytes, unused ones as zeros.
-// Every chunk is checked against its digest. It keeps the last few chunks in
+// Every chunk is checked against its quick digest. It keeps the last few chunks in
 // memory and is safe for concurrent use.
 type Reader struct {
 	im *Image

@@ -521,7 +521,7 @@ func TestRefuseTail(t *testing.T) {
 		{"a quick digest too many", grow(33, 16), "64 bytes for 3 chunks"},
 		{"a frame sum too few", cut(48, 8), "16 bytes for 3 chunks"},
 		{"a frame sum too many", grow(48, 8), "32 bytes for 3 chunks"},
-		{"another digest of a chunk", func(f *forge) { f.section(32).payload[32] ^= 1 }, "chunk 1 at offset 262144: damaged image: digest mismatch"},
+		{"another quick digest of a chunk", func(f *forge) { f.section(33).payload[16] ^= 1 }, "chunk 1 at offset 262144: damaged image: digest mismatch"},
 		{"out of order", func(f *forge) { slices.Reverse(f.tail) }, "behind section"},
 		{"twice", func(f *forge) { f.tail = append(f.tail, f.tail[3]) }, "section 48"},
 		{"unknown, required", add(4, forgedSection{99, 1, nil}), "section 99: made by a newer"},
@@ -590,7 +590,7 @@ func TestVerifyAlone(t *testing.T) {
 		return func(p []byte) []byte { p[i] = v; return p }
 	}
 	for _, tt := range []refusal{
-		{"quick digest", func(f *forge) { f.section(33).payload[16] ^= 1 }, "chunk 1 at offset 262144: damaged image: quick digest"},
+		{"digest", func(f *forge) { f.section(32).payload[32] ^= 1 }, "chunk 1 at offset 262144: damaged image: digest mismatch"},
 		{"frame sum", func(f *forge) { f.section(48).payload[8] ^= 1 }, "chunk 1 at offset 262144: damaged image: frame sum"},
 		{"checksum in the seek table", func(f *forge) { f.editTable = func(p []byte) { p[8+12*2+8] ^= 1 } }, "chunk 1 at offset 262144: damaged image: the seek table"},
 		{"checksum of a hole", func(f *forge) { f.editTable = func(p []byte) { p[8+12*3+8] ^= 1 } }, "frame for offset 524288"},

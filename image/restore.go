@@ -10,8 +10,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"golang.org/x/sync/errgroup"
-
 	"slipcast/partition"
 )
 
@@ -92,8 +90,8 @@ type Restorer struct {
 	table *partition.Table
 	view  io.ReaderAt // the target as the image has it: its table not moved, zeros behind its end
 
-	seen []Digest      // of the chunks that were put, if they are not known before
-	done []atomic.Bool // by data chunk
+	seen [][quickSize]byte // of the chunks that were put, if their digests are not known before
+	done []atomic.Bool     // by data chunk
 	kept atomic.Int64
 
 	mu    sync.Mutex
@@ -121,7 +119,7 @@ func NewRestorer(m *Manifest, dst Target, opt RestoreOptions) (*Restorer, error)
 	if opt.Stage == nil {
 		opt.Stage = func(string, int64) {}
 	}
-	r := &Restorer{m: m, opt: opt, window: m.all(), known: m.digests != nil, view: &overlay{r: dst, size: dst.Size()}, edges: map[int][quickSize]byte{}}
+	r := &Restorer{m: m, opt: opt, window: m.all(), known: m.quick != nil, view: &overlay{r: dst, size: dst.Size()}, edges: map[int][quickSize]byte{}}
 	if err := m.CheckFit(dst.Size(), opt); err != nil {
 		return nil, err
 	}
@@ -129,7 +127,7 @@ func NewRestorer(m *Manifest, dst Target, opt RestoreOptions) (*Restorer, error)
 		r.window = m.Table.Partition(opt.Partition).Extent()
 	}
 	if !r.known {
-		r.seen = make([]Digest, m.ChunkCount())
+		r.seen = make([][quickSize]byte, m.ChunkCount())
 	}
 	r.done = make([]atomic.Bool, m.ChunkCount())
 	r.canvas = newCanvas(dst, opt.Partition == 0)
@@ -333,15 +331,15 @@ func (r *Restorer) give(h *hand) { r.pool <- h }
 
 // put unpacks, checks and writes a chunk.
 func (r *Restorer) put(h *hand, f Frame, frame []byte) error {
-	raw, digest, err := h.u.decode(frame, f.Length, h.raw)
+	raw, quick, err := h.u.decode(frame, f.Length, h.raw)
 	if err != nil {
 		return &ChunkError{f.Chunk, f.Start, err}
 	}
-	if r.known && digest != r.m.digests[f.Chunk] {
+	if r.known && quick != r.m.quick[f.Chunk] {
 		return &ChunkError{f.Chunk, f.Start, ErrDigest}
 	}
 	if !r.known {
-		r.seen[f.Chunk] = digest
+		r.seen[f.Chunk] = quick
 	}
 	part := f.Intersect(r.window)
 	r.noteEdge(f, raw[part.Start-f.Start:part.End()-f.Start])
@@ -456,7 +454,7 @@ func (r *Restorer) compareSeen() error {
 		return nil
 	}
 	for f := range r.m.Chunks(r.window) {
-		if r.seen[f.Chunk] != r.m.digests[f.Chunk] {
+		if r.seen[f.Chunk] != r.m.quick[f.Chunk] {
 			return &ChunkError{f.Chunk, f.Start, ErrDigest}
 		}
 	}
@@ -509,19 +507,12 @@ func (r *Restorer) verify(ctx context.Context) error {
 
 // each calls do for every data chunk in the window, side by side.
 func (r *Restorer) each(ctx context.Context, do func(h *hand, f Frame) error) error {
-	g, gctx := errgroup.WithContext(ctx)
-	for f := range r.m.Chunks(r.window) {
-		h, err := r.take(gctx)
+	return sideBySide(ctx, r.opt.Workers, r.m.Chunks(r.window), func(f Frame) error {
+		h, err := r.take(ctx)
 		if err != nil {
-			break // gctx tells why
+			return err
 		}
-		g.Go(func() error {
-			defer r.give(h)
-			return do(h, f)
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	return ctx.Err()
+		defer r.give(h)
+		return do(h, f)
+	})
 }

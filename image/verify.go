@@ -109,8 +109,8 @@ func (im *Image) verifyChunk(u *unpacker, f summedFrame, packed, buf []byte) ([]
 		return packed, err
 	}
 	switch {
-	case u.quickSum(packed, raw) != im.quick[f.Chunk]:
-		err = damaged("quick digest mismatch")
+	case u.digest(packed, raw) != im.digests[f.Chunk]:
+		err = ErrDigest
 	case im.frameSums != nil && xxhash.Sum64(packed) != im.frameSums[f.Chunk]:
 		err = damaged("frame sum mismatch")
 	case frameChecksum(packed) != f.sum:
@@ -164,29 +164,19 @@ func (im *Image) Compare(ctx context.Context, target io.ReaderAt, size int64, op
 		return err
 	}
 	differs := make([]bool, im.ChunkCount())
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(opt.Workers)
 	buffers := make(chan []byte, opt.Workers)
 	for range opt.Workers {
 		buffers <- make([]byte, im.ChunkSize)
 	}
-	for f := range im.Chunks(window) {
-		if gctx.Err() != nil {
-			break
-		}
+	err = sideBySide(ctx, opt.Workers, im.Chunks(window), func(f Frame) error {
 		buf := <-buffers
-		g.Go(func() error {
-			defer func() { buffers <- buf }()
-			same, err := im.compareChunk(view, f, window, buf)
-			differs[f.Chunk] = !same
-			opt.Progress(im.UsedIn(f.Intersect(window)))
-			return err
-		})
-	}
-	if err := g.Wait(); err != nil {
+		defer func() { buffers <- buf }()
+		same, err := im.compareChunk(view, f, window, buf)
+		differs[f.Chunk] = !same
+		opt.Progress(im.UsedIn(f.Intersect(window)))
 		return err
-	}
-	if err := ctx.Err(); err != nil {
+	})
+	if err != nil {
 		return err
 	}
 	for f := range im.Chunks(window) {

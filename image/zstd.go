@@ -86,19 +86,19 @@ func (u *unpacker) unpack(frame []byte, length int64, buf []byte) ([]byte, error
 	return raw, nil
 }
 
-// decode is unpack, and returns the digest of the data, too. The frame of a
-// blank chunk costs next to nothing.
-func (u *unpacker) decode(frame []byte, length int64, buf []byte) ([]byte, Digest, error) {
+// decode is unpack, and returns the quick digest of the data, too. The frame of
+// a blank chunk costs next to nothing.
+func (u *unpacker) decode(frame []byte, length int64, buf []byte) ([]byte, [quickSize]byte, error) {
 	if u.isBlank(frame, length) {
 		raw := buf[:length]
 		clear(raw)
-		return raw, u.blank.digest, nil
+		return raw, u.blank.quick, nil
 	}
 	raw, err := u.unpack(frame, length, buf)
 	if err != nil {
-		return nil, Digest{}, err
+		return nil, [quickSize]byte{}, err
 	}
-	return raw, sha256.Sum256(raw), nil
+	return raw, quickSum(raw), nil
 }
 
 // isBlank reports whether frame is the one that writers give a blank chunk.
@@ -112,12 +112,12 @@ func (u *unpacker) isBlank(frame []byte, length int64) bool {
 	return bytes.Equal(frame, u.blank.frame)
 }
 
-// quickSum is the function of that name for data that decode made of frame.
-func (u *unpacker) quickSum(frame, raw []byte) [quickSize]byte {
+// digest returns the digest of the data that decode made of frame.
+func (u *unpacker) digest(frame, raw []byte) Digest {
 	if u.isBlank(frame, int64(len(raw))) {
-		return u.blank.quick
+		return u.blank.digest
 	}
-	return quickSum(raw)
+	return sha256.Sum256(raw)
 }
 
 func (u *unpacker) close() { u.dec.Close() }

@@ -49,7 +49,7 @@ demo: ## the main job on a real disk that it builds
 test: ## everything: unit tests with -race, scripts and, as root, the laboratory
 	@scripts/setup test
 	@if [ "$$(id -u)" = 0 ]; then \
-		SLIPCAST_LAB=root $(MAKE) unit e2e-root; \
+		SLIPCAST_LAB=root $(MAKE) unit e2e-root e2e-vm; \
 	else \
 		echo 'slipcast: not root: the laboratory is left out; it is run by sudo make e2e-root'; \
 		$(MAKE) unit; \
@@ -69,6 +69,10 @@ e2e-root: ## the part of it that needs root and loop devices; no test may be ski
 	@scripts/setup test
 	@[ "$$(id -u)" = 0 ] || { echo 'slipcast: make e2e-root needs root'; exit 1; }
 	@SLIPCAST_LAB=root $(TEST) -p 1 -v -count=1 -run '^TestRoot' $(call with,TestRoot) | $(STRICT)
+
+.PHONY: e2e-vm
+e2e-vm: ## the tests that this machine's kernel may lack something for, in QEMU
+	@scripts/vm
 
 .PHONY: lint
 lint: ## gofmt, vet, staticcheck, mod tidy -diff, shellcheck

@@ -10,6 +10,7 @@
 // [OpenStream] reads an image from a pipe. [Restore] writes either to a
 // target, with a [Restorer] that takes chunks in any order. [Image.Verify]
 // checks an image alone, [Image.Compare] checks a disk against it.
+// [Image.Preface] is what a receiver of chunks must know before they come.
 // [OpenForeign] reads disk images that others made, as a stream.
 //
 // The package touches no devices: it reads from an [io.ReaderAt] and writes

@@ -49,7 +49,7 @@ func seedImages(t testing.TB) [][]byte {
 }
 
 // agree checks what must hold for any bytes: all ways to read an image agree,
-// every refusal is damage, and what Verify accepts can be restored.
+// its preface tells the same, every refusal is damage, and what Verify accepts can be restored.
 func agree(t *testing.T, p []byte) {
 	t.Helper()
 	im, err := Open(bytes.NewReader(p), int64(len(p)))
@@ -60,6 +60,7 @@ func agree(t *testing.T, p []byte) {
 		agreeStream(t, p, nil, err)
 		return
 	}
+	checkPreface(t, im)
 	if im.Manifest.Size > fuzzDisk {
 		return
 	}

@@ -64,7 +64,6 @@ func (im *Image) checkFooter(frames int) error {
 // the tail.
 func (im *Image) readSeekTable(headSize, tableSize int64) (tailSize int64, err error) {
 	frames := im.FrameCount()
-	im.offsets = make([]int64, 0, frames+1)
 	at, number := int64(0), -1
 	table := bufio.NewReaderSize(io.NewSectionReader(im.r, im.size-tableSize, tableSize), 64<<10)
 	data := newFrameCursor(&im.Manifest)
@@ -73,6 +72,7 @@ func (im *Image) readSeekTable(headSize, tableSize int64) (tailSize int64, err e
 		switch {
 		case number == -1:
 			ok = ok && s.packed == headSize
+			im.offsets = make([]int64, 0, frames+1) // not before the table is known to be there
 		case number < frames:
 			ok = data.next().allows(s, im.ChunkSize)
 		}

@@ -67,6 +67,7 @@ func TestVectors(t *testing.T) {
 	t.Run("tail", vectorTail)
 	t.Run("seek table", vectorSeekTable)
 	t.Run("image", vectorImage)
+	t.Run("preface", vectorPreface)
 }
 
 // Every vector in the text is one that TestVectors looks at.
@@ -75,8 +76,8 @@ func TestVectorsAll(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := strings.Count(string(doc), "\nVector: "); n != 8 {
-		t.Errorf("docs/format.md has %d vectors, TestVectors knows 8", n)
+	if n := strings.Count(string(doc), "\nVector: "); n != 9 {
+		t.Errorf("docs/format.md has %d vectors, TestVectors knows 9", n)
 	}
 }
 

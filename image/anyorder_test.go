@@ -175,6 +175,9 @@ func TestFrames(t *testing.T) {
 				t.Errorf("%s: frame %+v with %d bytes in use", name, f, m.UsedIn(f.Extent))
 			}
 			if !f.Hole {
+				if got := m.Chunk(chunk); got != f {
+					t.Errorf("%s: chunk %d is %+v, want %+v", name, chunk, got, f)
+				}
 				chunk++
 			}
 			at, number = f.End(), number+1

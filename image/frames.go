@@ -155,6 +155,14 @@ func (m *Manifest) Chunks(e partition.Extent) iter.Seq[Frame] {
 	}
 }
 
+// Chunk returns the frame of the data chunk of number n, which must be below
+// ChunkCount.
+func (m *Manifest) Chunk(n int) Frame {
+	i := sort.Search(len(m.runs), func(i int) bool { return m.runs[i].chunk > n }) - 1
+	r := &m.runs[i] // of a hole and the data behind it, which begin with the same chunk, the data
+	return r.at(n-r.chunk, m.ChunkSize)
+}
+
 // FrameAt returns the data frame that holds the byte at offset, which must be
 // on the disk.
 func (m *Manifest) FrameAt(offset int64) Frame {

@@ -49,7 +49,8 @@ type RestoreOptions struct {
 	Progress func(bytes int64)
 
 	// Stage is told when something else than writing starts that takes its
-	// time: "verify", with the bytes that it will report to Progress.
+	// time, "compare" or "verify", with the bytes that it will report to
+	// Progress.
 	Stage func(name string, total int64)
 }
 
@@ -76,8 +77,10 @@ func (e *TooSmallError) Error() string {
 // ErrSectorSize reports a target whose sectors do not fit the image.
 var ErrSectorSize = errors.New("sector sizes do not fit")
 
-// A Restorer writes the chunks of one image to a target, in any order. Its
-// methods are safe for concurrent use, except Finish, which comes last.
+// A Restorer writes the chunks of one image to a target, in any order: those
+// that come are put, and Finish follows the last one. With Delta, Compare may
+// find out before that which of them need not come. Its methods are safe for
+// concurrent use, except Finish, which comes last.
 type Restorer struct {
 	m      *Manifest
 	opt    RestoreOptions
@@ -90,9 +93,9 @@ type Restorer struct {
 	table *partition.Table
 	view  io.ReaderAt // the target as the image has it: its table not moved, zeros behind its end
 
-	seen [][quickSize]byte // of the chunks that were put, if their digests are not known before
-	done []atomic.Bool     // by data chunk
-	kept atomic.Int64
+	seen  [][quickSize]byte // of the chunks that were put, if their digests are not known before
+	state []atomic.Uint32   // by data chunk: chunkLacking, chunkComing, chunkThere
+	kept  atomic.Int64
 
 	mu    sync.Mutex
 	edges map[int][quickSize]byte // of chunks that the window cuts, as far as they lie in it
@@ -129,7 +132,7 @@ func NewRestorer(m *Manifest, dst Target, opt RestoreOptions) (*Restorer, error)
 	if !r.known {
 		r.seen = make([][quickSize]byte, m.ChunkCount())
 	}
-	r.done = make([]atomic.Bool, m.ChunkCount())
+	r.state = make([]atomic.Uint32, m.ChunkCount())
 	r.canvas = newCanvas(dst, opt.Partition == 0)
 	r.canvas.blank, r.canvas.delta = opt.Blank, opt.Delta
 	if r.canvas.used, r.canvas.offset = m.Used, r.window.Start; m.Used == nil {
@@ -308,8 +311,12 @@ func (r *Restorer) placeTable() error {
 }
 
 // PutChunk checks the frame of a data chunk and writes the chunk to its place
-// on the target. Nothing is written if the frame is damaged.
+// on the target. Nothing is written if the frame is damaged. A chunk that is
+// there already, or that another call is putting, is passed over.
 func (r *Restorer) PutChunk(ctx context.Context, f Frame, frame []byte) error {
+	if r.state[f.Chunk].Load() != chunkLacking {
+		return nil
+	}
 	h, err := r.take(ctx)
 	if err != nil {
 		return err
@@ -332,15 +339,30 @@ func (r *Restorer) give(h *hand) { r.pool <- h }
 // put unpacks, checks and writes a chunk.
 func (r *Restorer) put(h *hand, f Frame, frame []byte) error {
 	raw, quick, err := h.u.decode(frame, f.Length, h.raw)
+	if err == nil && r.known && quick != r.m.quick[f.Chunk] {
+		err = ErrDigest
+	}
 	if err != nil {
 		return &ChunkError{f.Chunk, f.Start, err}
 	}
-	if r.known && quick != r.m.quick[f.Chunk] {
-		return &ChunkError{f.Chunk, f.Start, ErrDigest}
+	state := &r.state[f.Chunk]
+	if !state.CompareAndSwap(chunkLacking, chunkComing) {
+		return nil
 	}
 	if !r.known {
 		r.seen[f.Chunk] = quick
 	}
+	if err := r.write(f, raw); err != nil {
+		state.Store(chunkLacking)
+		return err
+	}
+	state.Store(chunkThere)
+	r.progress(f)
+	return nil
+}
+
+// write writes what lies in the window of the chunk of f, whose bytes are raw.
+func (r *Restorer) write(f Frame, raw []byte) error {
 	part := f.Intersect(r.window)
 	r.noteEdge(f, raw[part.Start-f.Start:part.End()-f.Start])
 	for span := range spans(r.m.Used, part) {
@@ -349,7 +371,6 @@ func (r *Restorer) put(h *hand, f Frame, frame []byte) error {
 			return err
 		}
 	}
-	r.finished(f)
 	return nil
 }
 
@@ -363,70 +384,15 @@ func (r *Restorer) noteEdge(f Frame, part []byte) {
 	r.edges[f.Chunk] = quickSum(part)
 }
 
-func (r *Restorer) finished(f Frame) {
-	r.done[f.Chunk].Store(true)
-	r.opt.Progress(r.m.UsedIn(f.Intersect(r.window)))
-}
-
-// comparable tells whether the target can be asked for the chunk of f.
-func (r *Restorer) comparable(f Frame) bool {
-	return r.opt.Delta && r.known && f.Intersect(r.window) == f.Extent && !r.isVital(f)
-}
-
-// holds reports whether the target already holds the chunk of f, which is
-// comparable: then it need not be put, and counts as done.
-func (r *Restorer) holds(h *hand, f Frame) (bool, error) {
-	same, err := r.same(h, f)
-	if same {
-		r.kept.Add(1)
-		r.finished(f)
-	}
-	return same, err
-}
-
-// isVital tells whether f holds bytes that are written last.
-func (r *Restorer) isVital(f Frame) bool {
-	for _, v := range r.canvas.vital {
-		if (partition.Extent{Start: v.Start + r.window.Start, Length: v.Length}).Intersect(f.Extent).Length > 0 {
-			return true
-		}
-	}
-	return false
-}
-
-// same compares the part of a chunk that lies in the window with what the
-// target has, unused bytes left out.
-func (r *Restorer) same(h *hand, f Frame) (bool, error) {
-	part, want := f.Intersect(r.window), r.m.quick[f.Chunk]
-	if part != f.Extent {
-		want = r.edges[f.Chunk]
-	}
-	have := h.have[:part.Length]
-	if err := readUsed(r.view, have, part.Start, -r.window.Start, r.m.Used); err != nil {
-		return false, fmt.Errorf("reading the target: %w", err)
-	}
-	return quickSum(have) == want, nil
-}
-
-// readUsed fills buf with the bytes in use of the disk from offset start, and
-// zeros between them. They are read from r, where they lie shift further on.
-func readUsed(r io.ReaderAt, buf []byte, start, shift int64, used partition.Extents) error {
-	for span := range spans(used, partition.Extent{Start: start, Length: int64(len(buf))}) {
-		at := span.Start - start
-		if n, err := r.ReadAt(buf[at:at+span.Length], span.Start+shift); int64(n) < span.Length {
-			return fmt.Errorf("%d bytes at offset %d: %w", span.Length, span.Start+shift, err)
-		}
-	}
-	clearUnused(buf, start, used)
-	return nil
-}
+// progress tells that the chunk of f was dealt with.
+func (r *Restorer) progress(f Frame) { r.opt.Progress(r.m.UsedIn(f.Intersect(r.window))) }
 
 // Finish writes what was kept back and makes sure that all is on the target.
 // Until it returns nil, the target is not restored.
 func (r *Restorer) Finish(ctx context.Context) (RestoreStats, error) {
 	stats := RestoreStats{Kept: int(r.kept.Load())}
 	for f := range r.m.Chunks(r.window) {
-		if !r.done[f.Chunk].Load() {
+		if r.state[f.Chunk].Load() != chunkThere {
 			return stats, &ChunkError{f.Chunk, f.Start, errors.New("it did not come")}
 		}
 		stats.Chunks++
@@ -500,7 +466,7 @@ func (r *Restorer) verify(ctx context.Context) error {
 		if err == nil && !same {
 			err = &ChunkError{f.Chunk, f.Start, errors.New("the target does not hold what was written")}
 		}
-		r.opt.Progress(r.m.UsedIn(f.Intersect(r.window)))
+		r.progress(f)
 		return err
 	})
 }

@@ -21,8 +21,13 @@ func Restore(ctx context.Context, im *Image, dst Target, opt RestoreOptions) (Re
 	}
 	err = r.each(ctx, func(h *hand, f Frame) error {
 		if r.comparable(f) {
-			if same, err := r.holds(h, f); err != nil || same {
+			same, err := r.keep(h, f)
+			if err != nil {
 				return err
+			}
+			if same {
+				r.progress(f)
+				return nil
 			}
 		}
 		var err error

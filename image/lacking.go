@@ -1,0 +1,113 @@
+package image
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"slipcast/partition"
+)
+
+// States of a data chunk in a Restorer. The first to claim a chunk that is
+// lacking puts it; one that cannot be written is lacking again.
+const (
+	chunkLacking = iota
+	chunkComing  // it is being written
+	chunkThere   // it is on the target, or kept back for Finish
+)
+
+// Lacks tells whether the data chunk of number n, below ChunkCount, must still
+// come: it is restored, and is neither on the target nor kept back.
+func (r *Restorer) Lacks(n int) bool {
+	return r.state[n].Load() != chunkThere && r.m.Chunk(n).Intersect(r.window).Length > 0
+}
+
+// Left returns how many data chunks must still come, and of how many bytes in
+// use PutChunk will tell Progress for them.
+func (r *Restorer) Left() (chunks int, bytes int64) {
+	for f := range r.m.Chunks(r.window) {
+		if r.state[f.Chunk].Load() != chunkThere {
+			chunks++
+			bytes += r.m.UsedIn(f.Intersect(r.window))
+		}
+	}
+	return chunks, bytes
+}
+
+// Compare reads the target, side by side, so that [Restorer.Lacks] is false
+// for the chunks that it holds: these count as kept. Chunks that hold vital
+// bytes and those that a partition's ends cut are lacking in any case. Stage is told of
+// "compare"; Progress then counts the bytes that were compared, be they right
+// or not. Without Delta, and before the digests are known, Compare does nothing.
+func (r *Restorer) Compare(ctx context.Context) error {
+	var total int64
+	for f := range r.m.Chunks(r.window) {
+		if r.comparable(f) {
+			total += r.m.UsedIn(f.Extent)
+		}
+	}
+	if total == 0 {
+		return nil
+	}
+	r.opt.Stage("compare", total)
+	return r.each(ctx, func(h *hand, f Frame) error {
+		if !r.comparable(f) {
+			return nil
+		}
+		_, err := r.keep(h, f)
+		r.progress(f)
+		return err
+	})
+}
+
+// comparable tells whether the target can be asked for the chunk of f.
+func (r *Restorer) comparable(f Frame) bool {
+	return r.opt.Delta && r.known && f.Intersect(r.window) == f.Extent && !r.isVital(f)
+}
+
+// isVital tells whether f holds bytes that are written last.
+func (r *Restorer) isVital(f Frame) bool {
+	for _, v := range r.canvas.vital {
+		if (partition.Extent{Start: v.Start + r.window.Start, Length: v.Length}).Intersect(f.Extent).Length > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// keep reports whether the target already holds the chunk of f, which is
+// comparable: then it need not be put, and counts as kept.
+func (r *Restorer) keep(h *hand, f Frame) (bool, error) {
+	same, err := r.same(h, f)
+	if same && r.state[f.Chunk].CompareAndSwap(chunkLacking, chunkThere) {
+		r.kept.Add(1)
+	}
+	return same, err
+}
+
+// same compares the part of a chunk that lies in the window with what the
+// target has, unused bytes left out.
+func (r *Restorer) same(h *hand, f Frame) (bool, error) {
+	part, want := f.Intersect(r.window), r.m.quick[f.Chunk]
+	if part != f.Extent {
+		want = r.edges[f.Chunk]
+	}
+	have := h.have[:part.Length]
+	if err := readUsed(r.view, have, part.Start, -r.window.Start, r.m.Used); err != nil {
+		return false, fmt.Errorf("reading the target: %w", err)
+	}
+	return quickSum(have) == want, nil
+}
+
+// readUsed fills buf with the bytes in use of the disk from offset start, and
+// zeros between them. They are read from r, where they lie shift further on.
+func readUsed(r io.ReaderAt, buf []byte, start, shift int64, used partition.Extents) error {
+	for span := range spans(used, partition.Extent{Start: start, Length: int64(len(buf))}) {
+		at := span.Start - start
+		if n, err := r.ReadAt(buf[at:at+span.Length], span.Start+shift); int64(n) < span.Length {
+			return fmt.Errorf("%d bytes at offset %d: %w", span.Length, span.Start+shift, err)
+		}
+	}
+	clearUnused(buf, start, used)
+	return nil
+}

@@ -10,8 +10,11 @@
 // [OpenStream] reads an image from a pipe. [Restore] writes either to a
 // target, with a [Restorer] that takes chunks in any order. [Image.Verify]
 // checks an image alone, [Image.Compare] checks a disk against it.
-// [Image.Preface] is what a receiver of chunks must know before they come.
 // [OpenForeign] reads disk images that others made, as a stream.
+//
+// Who gets chunks from elsewhere needs [Image.Preface] before they come, learns
+// from [Restorer.Compare] which of them the target lacks, and goes on where a
+// restore was cut short if [RestoreOptions] say so.
 //
 // The package touches no devices: it reads from an [io.ReaderAt] and writes
 // to a [Target]. Opening, locking and flushing a block device is the caller's

@@ -38,7 +38,8 @@ func (r *Restorer) Left() (chunks int, bytes int64) {
 // for the chunks that it holds: these count as kept. Chunks that hold vital
 // bytes and those that a partition's ends cut are lacking in any case. Stage is told of
 // "compare"; Progress then counts the bytes that were compared, be they right
-// or not. Without Delta, and before the digests are known, Compare does nothing.
+// or not. Unless Delta is set or the restore is resumed, and of a stream,
+// Compare does nothing.
 func (r *Restorer) Compare(ctx context.Context) error {
 	var total int64
 	for f := range r.m.Chunks(r.window) {
@@ -60,9 +61,12 @@ func (r *Restorer) Compare(ctx context.Context) error {
 	})
 }
 
+// compares tells whether the target is asked for what it holds.
+func (r *Restorer) compares() bool { return r.known && (r.opt.Delta || r.resumed) }
+
 // comparable tells whether the target can be asked for the chunk of f.
 func (r *Restorer) comparable(f Frame) bool {
-	return r.opt.Delta && r.known && f.Intersect(r.window) == f.Extent && !r.isVital(f)
+	return r.compares() && f.Intersect(r.window) == f.Extent && !r.isVital(f)
 }
 
 // isVital tells whether f holds bytes that are written last.
@@ -76,9 +80,13 @@ func (r *Restorer) isVital(f Frame) bool {
 }
 
 // keep reports whether the target already holds the chunk of f, which is
-// comparable: then it need not be put, and counts as kept.
+// comparable: then it need not be put, and counts as kept. What cannot be read
+// is lacking if nobody but a mark asked for it.
 func (r *Restorer) keep(h *hand, f Frame) (bool, error) {
 	same, err := r.same(h, f)
+	if err != nil && !r.opt.Delta {
+		return false, nil
+	}
 	if same && r.state[f.Chunk].CompareAndSwap(chunkLacking, chunkThere) {
 		r.kept.Add(1)
 	}

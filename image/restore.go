@@ -26,6 +26,13 @@ type RestoreOptions struct {
 	// Blank says that the target holds nothing but zeros, as a new file does.
 	Blank bool
 
+	// Resume marks the target, so that a restore that is cut short can go on:
+	// if the target bears the mark of this very image, what it holds is
+	// compared, as with Delta, and only what is lacking is written. The mark
+	// is a hint; what is kept has been read, and has the right digest. A
+	// stream, which knows its digest only at its end, is not resumed.
+	Resume bool
+
 	// Discard tells the target which of its bytes are free.
 	Discard bool
 
@@ -82,12 +89,13 @@ var ErrSectorSize = errors.New("sector sizes do not fit")
 // find out before that which of them need not come. Its methods are safe for
 // concurrent use, except Finish, which comes last.
 type Restorer struct {
-	m      *Manifest
-	opt    RestoreOptions
-	canvas *canvas
-	window partition.Extent // what is restored of the disk
-	known  bool             // the digests are known before the chunks
-	pool   chan *hand
+	m       *Manifest
+	opt     RestoreOptions
+	canvas  *canvas
+	window  partition.Extent // what is restored of the disk
+	known   bool             // the digests are known before the chunks
+	resumed bool             // the target bears the mark of a restore that was cut short
+	pool    chan *hand
 
 	place *partition.Placement // of the table, if it could be read at the start
 	table *partition.Table
@@ -138,6 +146,9 @@ func NewRestorer(m *Manifest, dst Target, opt RestoreOptions) (*Restorer, error)
 	if r.canvas.used, r.canvas.offset = m.Used, r.window.Start; m.Used == nil {
 		r.canvas.used = partition.Extents{} // nothing, not all
 	}
+	if opt.Resume {
+		r.resume()
+	}
 	if opt.Discard {
 		r.canvas.unused = func() error { return r.canvas.discard(r.free()) }
 	}
@@ -153,7 +164,7 @@ func (r *Restorer) hire() error {
 			return err
 		}
 		h := &hand{u: u, raw: make([]byte, r.m.ChunkSize)}
-		if r.opt.Delta || r.opt.Verify {
+		if r.compares() || r.opt.Verify {
 			h.have = make([]byte, r.m.ChunkSize)
 		}
 		r.pool <- h

@@ -69,6 +69,8 @@ type canvas struct {
 	used   partition.Extents // of the disk; only these count when bytes are compared. nil for all
 	offset int64             // of the target's first byte on the disk
 	unused func() error      // called once, after the wipe
+	mark   piece             // in the first vital bytes, until they are written; empty for none
+	marked bool              // the target bears the mark already
 
 	mu     sync.Mutex
 	beyond []piece // bytes behind the end of the target: a table's backup
@@ -219,7 +221,9 @@ func (c *canvas) zero(at, length int64) error {
 func (c *canvas) begin() error {
 	c.wipe.Do(func() {
 		c.touched.Store(true)
-		if !c.blank {
+		if c.blank {
+			c.wipeErr = c.writeMark()
+		} else {
 			c.wipeErr = c.wipeVital()
 		}
 		if c.wipeErr == nil {
@@ -229,14 +233,22 @@ func (c *canvas) begin() error {
 	return c.wipeErr
 }
 
+// writeMark writes the mark, if there is one, onto a blank target.
+func (c *canvas) writeMark() error {
+	if c.mark.Length == 0 {
+		return nil
+	}
+	return c.writeSteps([]piece{c.mark})
+}
+
 // wipeVital writes zeros over the vital bytes. The sign goes first, so that
-// nothing finds the old table once a byte behind it is gone.
+// nothing finds the old table once a byte behind it is gone. The mark comes
+// with the zeros around it, so that one that is there stays.
 func (c *canvas) wipeVital() error {
 	sign := c.vital[0].part(partition.Extent{Length: signSize})
-	zeros := make([]byte, vitalSize)
 	for _, places := range [][]piece{{sign}, c.vital} {
 		for _, v := range places {
-			if err := c.writeRaw(zeros[:v.Length], v.Start); err != nil {
+			if err := c.writeRaw(c.wiped(v.Extent), v.Start); err != nil {
 				return err
 			}
 		}
@@ -245,6 +257,15 @@ func (c *canvas) wipeVital() error {
 		}
 	}
 	return nil
+}
+
+// wiped returns what the wipe leaves of e: zeros, and the mark.
+func (c *canvas) wiped(e partition.Extent) []byte {
+	p := make([]byte, e.Length)
+	if m := c.mark.Intersect(e); m.Length > 0 {
+		copy(p[m.Start-e.Start:], c.mark.part(m).data)
+	}
+	return p
 }
 
 // end tells where the target ends, if that was not known before.
@@ -263,12 +284,12 @@ func (c *canvas) content() io.ReaderAt {
 }
 
 // finish writes the vital bytes: first those that are no part of the table,
-// then the table, step by step, each on the disk before the next. Then it
-// reads all of them again. Nothing is written if the target is as it should
-// be already.
+// then the table, step by step, each on the disk before the next. All of them
+// are written, in use or not, so that no mark remains. Then they are read
+// again. Nothing is written if the target is as it should be already.
 func (c *canvas) finish(writes []partition.Write, stale partition.Extents) error {
 	first, steps := c.lastSteps(writes, stale)
-	if !c.touched.Load() && c.holds(first) == nil && c.holds(steps) == nil {
+	if !c.touched.Load() && !c.marked && c.holds(first) == nil && c.holds(steps) == nil {
 		return nil
 	}
 	if err := c.begin(); err != nil {

@@ -68,6 +68,7 @@ func TestVectors(t *testing.T) {
 	t.Run("seek table", vectorSeekTable)
 	t.Run("image", vectorImage)
 	t.Run("preface", vectorPreface)
+	t.Run("mark", vectorMark)
 }
 
 // Every vector in the text is one that TestVectors looks at.
@@ -76,8 +77,8 @@ func TestVectorsAll(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := strings.Count(string(doc), "\nVector: "); n != 9 {
-		t.Errorf("docs/format.md has %d vectors, TestVectors knows 9", n)
+	if n := strings.Count(string(doc), "\nVector: "); n != 10 {
+		t.Errorf("docs/format.md has %d vectors, TestVectors knows 10", n)
 	}
 }
 

@@ -1,0 +1,178 @@
+package multicast
+
+import (
+	"math"
+	"time"
+)
+
+// Figures of section 8.
+const (
+	behindLoss   = 0.10 // that a receiver may have, whatever the others have
+	behindTimes  = 5    // the lower median
+	behindTime   = 200 * time.Millisecond
+	behindShare  = 0.05 // of what was sent that repairs for one receiver may take
+	behindBurst  = 512 << 10
+	sampleLeast  = 8       // datagrams that make a sample
+	sampleRoom   = 20      // peers that speak for a room
+	sampleMemory = 1 << 16 // datagrams that are remembered of each peer
+	sampleWeight = 4000    // datagrams of a peer that count as much as all of the others
+	samplePeriod = 20 * time.Millisecond
+)
+
+// sample looks at what the receivers lose, adapts the pace and the parity in
+// advance to it, and returns the peers that are behind. It is to be called
+// every samplePeriod.
+func (l *lane) sample(now time.Time) (behind []int) {
+	losses, fresh := l.losses()
+	if fresh {
+		l.extra.learn(l.chances())
+	}
+	for _, p := range l.peers {
+		if l.isBehind(p, losses, now) {
+			behind = append(behind, p.id)
+		}
+	}
+	if fresh {
+		l.adapt(now)
+	}
+	return behind
+}
+
+// losses samples the peers that lack something, and returns what they lose of
+// late. fresh tells that there are new samples.
+func (l *lane) losses() (losses []float64, fresh bool) {
+	for _, p := range l.peers {
+		if p.lacks.len() == 0 {
+			continue
+		}
+		if p.based && p.head >= p.sampleHead+sampleLeast {
+			p.take(&l.pace)
+			fresh = true
+		}
+		losses = append(losses, p.loss)
+	}
+	return losses, fresh
+}
+
+// take computes a peer's loss since the last sample.
+func (p *lanePeer) take(c *pace) {
+	sent := float64(p.head - p.sampleHead)
+	lost := max(0, sent-float64(p.received-p.sampleRx))
+	p.valid = p.sampleHead >= c.mark
+	p.sampleHead, p.sampleRx = p.head, p.received
+	if c.ramping && !p.valid && p.head > c.mark {
+		sent, lost = p.straddle(c, sent, lost)
+	}
+	p.sample, p.sampled = min(lost/sent, 1), sent
+	if p.samples++; p.samples == 1 {
+		p.loss = p.sample
+	}
+	p.loss += 0.4 * (p.sample - p.loss)
+	if !p.valid {
+		return // it speaks of a rate that is no more
+	}
+	p.sentSum, p.lostSum = p.sentSum+sent, p.lostSum+lost
+	if p.sentSum > sampleMemory {
+		p.sentSum, p.lostSum = p.sentSum/2, p.lostSum/2
+	}
+}
+
+// straddle makes use of a sample that begins before the last change of a rate
+// that is still being found: if less is lost than counts as congestion, what
+// was lost before the change is known well enough.
+func (p *lanePeer) straddle(c *pace, sent, lost float64) (float64, float64) {
+	before := sent - float64(p.head-c.mark)
+	after := sent - before
+	rest := max(0, lost-c.median*before)
+	p.valid = before < 3*sent/4 && rest <= (c.base+paceLoss)*after
+	if !p.valid {
+		return sent, lost
+	}
+	return after, rest
+}
+
+// chances returns the loss that is to be expected of each peer that lacks
+// something: what it lost, as far as that is more than chance, and else what
+// all of them lost.
+func (l *lane) chances() []float64 {
+	var sent, lost float64
+	for _, p := range l.peers {
+		sent, lost = sent+p.sentSum, lost+p.lostSum
+	}
+	mean := lost / max(sent, 1)
+	var list []float64
+	for _, p := range l.peers {
+		if p.lacks.len() > 0 {
+			list = append(list, (p.lostSum+mean*sampleWeight)/(p.sentSum+sampleWeight))
+		}
+	}
+	return list
+}
+
+// adapt lets the pace learn, if enough peers have been sampled at the present
+// rate: half of them, or while the rate is still being found, twenty.
+func (l *lane) adapt(now time.Time) {
+	var losses []float64
+	var datagrams float64
+	active := 0
+	for _, p := range l.peers {
+		if p.lacks.len() == 0 || now.Sub(p.heard) > time.Second {
+			continue
+		}
+		active++
+		if p.valid {
+			losses = append(losses, p.sample)
+			datagrams += p.sampled
+		}
+	}
+	if 2*len(losses) < active && !(l.pace.ramping && len(losses) >= sampleRoom) {
+		return
+	}
+	rate := l.pace.rate
+	if l.pace.learn(losses, datagrams, l.head, now); l.pace.rate == rate {
+		return
+	}
+	for _, p := range l.peers {
+		p.valid = false
+		if l.pace.rate < rate { // what too high a rate has lost is no guide
+			p.sentSum, p.lostSum = 0, 0
+		}
+	}
+}
+
+// isBehind tells whether a peer is behind, section 8.
+func (l *lane) isBehind(p *lanePeer, losses []float64, now time.Time) bool {
+	if len(losses) < 2 || p.lacks.len() == 0 {
+		return false
+	}
+	usual := behindTimes * lowerMedian(losses)
+	sure := p.loss - 3*math.Sqrt(p.loss*(1-p.loss)/max(p.sampled, 1)) // up to chance: three standard deviations
+	if sure <= behindLoss || p.loss <= usual {
+		p.badSince = time.Time{}
+		return l.isGreedy(p, usual)
+	}
+	if p.badSince.IsZero() {
+		p.badSince = now
+	}
+	return now.Sub(p.badSince) >= behindTime
+}
+
+// isGreedy tells whether a peer causes more repairs than it says it has lost
+// datagrams, or more than its share because it loses far more than is usual.
+func (l *lane) isGreedy(p *lanePeer, usual float64) bool {
+	sent := float64(l.head - p.joined)
+	lost := float64(p.head-p.baseHead) - float64(p.received-p.baseRx)
+	burst := behindBurst/float64(l.symbol) + float64(2*l.largest)
+	if float64(p.caused) > max(lost, 0)+burst {
+		return true
+	}
+	if lost <= sent*max(usual, behindShare) || float64(p.caused) <= behindShare*sent+burst {
+		return false
+	}
+	var others int64
+	for _, q := range l.peers {
+		others += q.caused
+	}
+	others -= p.caused
+	return p.caused > 4*others/int64(len(l.peers)-1)
+}

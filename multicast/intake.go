@@ -1,0 +1,433 @@
+package multicast
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// An intake takes the datagrams of one lane.
+type intake struct {
+	v      *visit
+	lane   uint8
+	socket *dataReceiver
+	size   int // of a datagram
+	tag    uint16
+	gone   chan struct{} // closed when receiving has ended
+
+	mu       sync.Mutex // guards what follows
+	window   window
+	head     uint64
+	received uint64
+	bad      uint32
+	sealers  [2]*sealer // of the present epoch and the one before
+	epoch    uint8
+	hurried  time.Duration
+	heard    time.Time // when the last datagram came, or the socket was opened
+	rejoined int       // how often the group was joined again since
+	sentAt   uint64    // datagrams that had been sent when one came last, as far as is known
+}
+
+// follow takes the lane that the sender has told, if it has told another one.
+func (v *visit) follow(ctx context.Context, g *errgroup.Group) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	j := v.pending
+	v.pending = nil
+	if j == nil {
+		return nil
+	}
+	v.closeIntake()
+	if j.leave || v.fetching {
+		return nil
+	}
+	socket, err := newDataReceiver(receiverOptions{Interface: v.ifi, Group: j.group, Buffer: socketBuffer})
+	if err != nil {
+		v.x.log.Warn("no multicast", "err", err)
+		v.startFetching(err.Error(), true)
+		return nil
+	}
+	x := v.x
+	x.mu.Lock()
+	o := x.offer
+	x.progress.Buffer, x.progress.Offload = socket.buffer(), socket.offload()
+	x.mu.Unlock()
+	in := &intake{
+		v: v, lane: j.lane, socket: socket, size: datagramSize(o.symbolSize), tag: uint16(o.session),
+		gone: make(chan struct{}), heard: time.Now(), hurried: 10 * time.Millisecond,
+	}
+	in.sealers[0] = newSealer(o.secret[:], o.session, j.lane, 0)
+	v.in = in
+	g.Go(func() error { return in.run() })
+	return nil
+}
+
+// closeIntake leaves the lane. v.mu is held.
+func (v *visit) closeIntake() {
+	if v.in != nil {
+		v.in.socket.close()
+		v.in = nil
+	}
+}
+
+func (v *visit) leave() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.closeIntake()
+}
+
+// run receives until the socket is closed.
+func (in *intake) run() error {
+	defer close(in.gone)
+	take := in.take
+	for {
+		err := in.socket.receive(take)
+		switch {
+		case err == nil:
+		case errors.Is(err, net.ErrClosed):
+			return nil
+		case errors.Is(err, errLinkDown), errors.Is(err, os.ErrDeadlineExceeded):
+			time.Sleep(linkPause) // the control channel notices if it does not come back
+		default:
+			return err
+		}
+	}
+}
+
+// take takes a datagram.
+func (in *intake) take(p []byte) {
+	h, err := parseHeader(p)
+	if err != nil || len(p) != in.size || h.lane != in.lane || h.tag != in.tag {
+		in.drop()
+		return
+	}
+	in.mu.Lock()
+	payload, ok := in.open(&h, p)
+	if !ok || !in.window.take(h.position()) {
+		if !ok {
+			in.bad++
+		}
+		in.mu.Unlock()
+		return
+	}
+	in.received++
+	in.head = max(in.head, h.position()+1)
+	in.heard, in.rejoined = time.Now(), 0
+	in.mu.Unlock()
+	if h.kind == kindSync {
+		in.sync(&h, payload)
+		return
+	}
+	in.v.x.symbol(&h, payload)
+}
+
+func (in *intake) drop() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.bad++
+}
+
+// open decrypts a datagram of the present epoch, the next, or the one before.
+func (in *intake) open(h *header, p []byte) ([]byte, bool) {
+	switch h.epoch {
+	case in.epoch:
+		payload, err := in.sealers[0].open(p)
+		return payload, err == nil
+	case in.epoch - 1:
+		if in.sealers[1] == nil {
+			return nil, false
+		}
+		payload, err := in.sealers[1].open(p)
+		return payload, err == nil
+	}
+	if h.epoch < in.epoch {
+		return nil, false
+	}
+	o := in.v.x.offer
+	next := newSealer(o.secret[:], o.session, in.lane, h.epoch) // a forger makes us work, as with any seal
+	payload, err := next.open(p)
+	if err != nil {
+		return nil, false
+	}
+	in.sealers[1] = in.sealers[0]
+	if h.epoch != in.epoch+1 {
+		in.sealers[1] = nil
+	}
+	in.sealers[0], in.epoch = next, h.epoch
+	return payload, true
+}
+
+// sync takes in what SYNC says.
+func (in *intake) sync(h *header, payload []byte) {
+	usual, hurried, err := parseSync(payload)
+	if err != nil {
+		in.drop()
+		return
+	}
+	in.mu.Lock()
+	in.hurried = hurried
+	in.mu.Unlock()
+	in.v.mu.Lock()
+	in.v.setInterval(usual)
+	in.v.mu.Unlock()
+	if h.hurry {
+		select {
+		case in.v.hurry <- struct{}{}:
+		default: // it is in a hurry already
+		}
+	}
+}
+
+// setInterval changes the time between reports. v.mu is held.
+func (v *visit) setInterval(d time.Duration) {
+	if d < v.interval {
+		select {
+		case v.retimed <- struct{}{}:
+		default: // it will look anyway
+		}
+	}
+	v.interval = d
+}
+
+func (v *visit) hurried() time.Duration {
+	v.mu.Lock()
+	in := v.in
+	v.mu.Unlock()
+	if in == nil {
+		return keepAlive
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.hurried
+}
+
+// symbol takes a symbol, and queues the frame that is complete with it.
+func (x *reception) symbol(h *header, payload []byte) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if s := x.asm.take(h, payload); s != nil {
+		x.queue = append(x.queue, s)
+		x.arrived.Signal()
+	}
+}
+
+// isIncomplete tells whether symbols are lacking.
+func (x *reception) isIncomplete() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.asm != nil && x.asm.lacks.len() > 0
+}
+
+// sendReport tells the sender what there is.
+func (v *visit) sendReport() {
+	v.mu.Lock()
+	in, told := v.in, v.told
+	v.mu.Unlock()
+	x := v.x
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.asm == nil {
+		return
+	}
+	r := &report{written: uint64(x.progress.Written)}
+	if in != nil {
+		in.mu.Lock()
+		r.lane, r.head, r.received, r.bad = in.lane, in.head, in.received, in.bad
+		in.mu.Unlock()
+		x.progress.Datagrams, x.progress.Dropped = int64(r.received), int64(r.bad)
+		x.progress.Missed = int64(r.head) - int64(r.received)
+	}
+	x.asm.report(r)
+	if in == nil || r.head == 0 {
+		r.open = nil
+	}
+	if !told {
+		r.done = below(r.done, x.pieces)
+	}
+	v.control.send(r)
+}
+
+// below returns the numbers of an ascending list that are below n.
+func below(list []uint32, n int) []uint32 {
+	for i, f := range list {
+		if int(f) >= n {
+			return list[:i]
+		}
+	}
+	return list
+}
+
+// listen notices that no data come although some were sent, joins the group
+// again, and at last fetches by HTTPS, until data come after all.
+func (v *visit) listen(now time.Time) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	in := v.in
+	if in == nil {
+		return
+	}
+	in.mu.Lock()
+	silent, rejoined, received := now.Sub(in.heard), in.rejoined, in.received
+	if silent < deafTimes[0] {
+		in.sentAt = v.pulse.sent
+	}
+	sent := v.pulse.sent > in.sentAt || received == 0
+	in.mu.Unlock()
+	switch {
+	case v.fetching:
+		if v.deaf && received > 0 && silent < deafTimes[0] {
+			v.stopFetching()
+		}
+	case !sent:
+	case rejoined == len(deafTimes):
+		if silent >= deafTime {
+			v.deaf = true
+			v.startFetching("no multicast arrives on "+v.ifi.Name, true)
+		}
+	case silent >= deafTimes[rejoined]:
+		v.x.log.Debug("no multicast, joining again", "group", in.socket.Group)
+		in.socket.rejoin() // an error is the same silence
+		in.mu.Lock()
+		in.rejoined++
+		in.mu.Unlock()
+	}
+}
+
+// startFetching fetches from now on. own tells that this is the receiver's
+// decision, of which the sender is told. A receiver that is merely deaf goes on
+// listening. v.mu is held.
+func (v *visit) startFetching(why string, own bool) {
+	if v.fetching {
+		return
+	}
+	v.fetching = true
+	if !v.deaf {
+		v.closeIntake()
+	}
+	if own {
+		v.control.send(mode{fetches: true, why: cutText(why, maxString)})
+	}
+	x := v.x
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.byHTTPS = true
+	x.change(Fetching, why)
+	x.arrived.Broadcast()
+}
+
+// stopFetching takes multicast again. v.mu is held.
+func (v *visit) stopFetching() {
+	v.fetching, v.deaf = false, false
+	v.control.send(mode{})
+	x := v.x
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.byHTTPS = false
+	x.change(Receiving, "")
+}
+
+// fetchAll fetches what must be fetched, until ctx ends.
+func (v *visit) fetchAll(ctx context.Context) error {
+	x := v.x
+	stop := context.AfterFunc(ctx, func() {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		x.arrived.Broadcast()
+	})
+	defer stop()
+	f := newFetcher(x.from, x.print[:], x.offer.token)
+	defer f.close()
+	g, gctx := errgroup.WithContext(ctx)
+	for range fetchers {
+		g.Go(func() error {
+			for {
+				n := x.toFetch(gctx)
+				if n < 0 {
+					return nil
+				}
+				if err := x.fetchOne(gctx, f, n); err != nil {
+					return err
+				}
+			}
+		})
+	}
+	return g.Wait()
+}
+
+// toFetch waits for a frame that must be fetched, and takes it, or returns -1
+// when ctx has ended.
+func (x *reception) toFetch(ctx context.Context) int {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for {
+		if ctx.Err() != nil || x.stopped {
+			return -1
+		}
+		if n := len(x.byHand); n > 0 {
+			f := x.byHand[n-1]
+			x.byHand = x.byHand[:n-1]
+			if x.asm.lacks.has(f) {
+				x.putting++
+				return f
+			}
+			continue
+		}
+		if x.byHTTPS {
+			if f := x.nextFetch(); f >= 0 {
+				x.putting++
+				return f
+			}
+		}
+		x.arrived.Wait()
+	}
+}
+
+// nextFetch returns the next lacking frame that is not being fetched, -1 if
+// there is none.
+func (x *reception) nextFetch() int {
+	for f := x.asm.lacks.next(0); f >= 0; f = x.asm.lacks.next(f + 1) {
+		if !x.fetching[f] && f < x.asm.known {
+			x.fetching[f] = true
+			return f
+		}
+	}
+	return -1
+}
+
+// fetchOne fetches a frame and puts it.
+func (x *reception) fetchOne(ctx context.Context, f *fetcher, frame int) error {
+	x.mu.Lock()
+	size := x.asm.size(frame)
+	x.mu.Unlock()
+	data, err := f.fetch(ctx, frame, size, nil)
+	fetched := err == nil
+	if err == nil {
+		err = x.put(ctx, frame, data)
+	}
+	x.mu.Lock()
+	x.putting--
+	delete(x.fetching, frame)
+	if err == nil && x.asm.lacks.has(frame) {
+		x.asm.skip(frame)
+		x.count(frame, int64(size))
+		x.progress.Fetched += int64(size)
+	}
+	last := err == nil && x.isComplete()
+	x.arrived.Broadcast()
+	x.mu.Unlock()
+	switch {
+	case err != nil && fetched:
+		x.end(err) // damaged a last time, or the disk is full
+	case last:
+		x.complete(ctx)
+	}
+	if fetched {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,187 @@
+package multicast
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// Shares of the rate, sections 8 and 10.
+const (
+	behindPart = 1.0 / 12 // of those that are behind, while others have work
+	fetchPart  = 0.3      // of those that get no multicast
+)
+
+// fallBehind deals with a member of a lane that cannot keep up, by the
+// session's policy. x.mu is held.
+func (x *session) fallBehind(r *laneRun, number int) {
+	m := x.memberOf(number)
+	p := r.lane.peer(number)
+	if m == nil || p == nil || m.control == nil {
+		return
+	}
+	m.goodput = r.lane.pace.rate * (1 - p.loss)
+	why := fmt.Sprintf("it loses %.0f %% of what is sent", 100*p.loss)
+	x.log.Warn("receiver falls behind", "receiver", m.hello.name, "err", why)
+	x.detach(m)
+	m.state, m.reason = Behind, why
+	switch x.opt.Straggler {
+	case Drop:
+		m.state = Failed
+		m.control.send(dropped{why})
+	case Unicast:
+		m.state = Fetching
+		m.control.send(fetch{why})
+	case Park:
+		if x.park(m) {
+			return
+		}
+		m.control.send(join{lane: r.lane.id, leave: true})
+	default:
+		m.control.send(join{lane: r.lane.id, leave: true})
+	}
+	x.nudge()
+}
+
+// park moves a member to a slower lane; that it cannot is no loss, it waits
+// then.
+func (x *session) park(m *member) bool {
+	var r *laneRun
+	for _, o := range x.lanes[1:] {
+		if len(o.lane.peers) == 0 || o.lane.pace.rate <= 1.5*m.goodput {
+			r = o
+			break
+		}
+	}
+	if r == nil {
+		if len(x.lanes) == maxLanes {
+			return false
+		}
+		var err error
+		if r, err = x.newLaneRun(len(x.lanes)); err != nil {
+			x.log.Warn("no slower lane", "err", err)
+			return false
+		}
+		x.launch(r)
+	}
+	if len(r.lane.peers) == 0 {
+		r.lane.pace.restart(linkShare*m.goodput, r.lane.head)
+	}
+	x.assign(m, r)
+	return true
+}
+
+// readmit lets members that were behind into the first lane again when nobody
+// else there lacks anything. x.mu is held.
+func (x *session) readmit() {
+	r := x.lanes[0]
+	if r.lane.lacking() {
+		return
+	}
+	slowest := 0.0
+	for _, m := range x.members {
+		if m.state != Behind || m.lane != nil || m.control == nil {
+			continue
+		}
+		if slowest == 0 || m.goodput < slowest {
+			slowest = m.goodput
+		}
+		m.state = Receiving
+		x.assign(m, r)
+		x.log.Info("receiver has its turn", "receiver", m.hello.name, "lacks", m.lacks.len())
+	}
+	if slowest > 0 {
+		r.lane.pace.restart(linkShare*slowest, r.lane.head)
+	}
+}
+
+// memberOf returns the member of that number, nil if there is none.
+func (x *session) memberOf(number int) *member {
+	for _, m := range x.members {
+		if m.number == number {
+			return m
+		}
+	}
+	return nil
+}
+
+// share returns which part of its rate a lane may take now. x.mu is held.
+func (x *session) share(r *laneRun) float64 {
+	busy := 0 // slower lanes with work
+	for _, o := range x.lanes[1:] {
+		if o.lane.lacking() {
+			busy++
+		}
+	}
+	main := x.lanes[0].lane.lacking()
+	if r != x.lanes[0] {
+		if main {
+			return min(1, behindPart*x.lanes[0].lane.pace.rate/float64(busy)/r.lane.pace.rate)
+		}
+		return 1 / float64(max(busy, 1))
+	}
+	part := 1.0
+	if busy > 0 {
+		part -= behindPart
+	}
+	if x.quick.busy() {
+		part -= fetchPart
+	} else if x.slow.busy() {
+		part -= behindPart
+	}
+	return part
+}
+
+// limiterFor returns what paces the frames that a receiver fetches.
+func (x *session) limiterFor(address netip.Addr) limiter {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	l, part := x.quick, fetchPart
+	for _, m := range x.members {
+		if m.address == address && m.state == Fetching && m.goodput > 0 {
+			l, part = x.slow, behindPart
+		}
+	}
+	rate := x.lanes[0].lane.pace.rate
+	if !x.lanes[0].lane.lacking() {
+		rate, part = x.rate, 1
+	}
+	l.set(rate * part)
+	return l
+}
+
+// A limit lets bytes pass at a rate. It is safe for concurrent use.
+type limit struct {
+	mu   sync.Mutex
+	rate float64 // bits per second
+	due  time.Time
+}
+
+func (l *limit) set(rate float64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.rate = rate
+}
+
+// busy tells whether bytes have passed a moment ago.
+func (l *limit) busy() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return time.Since(l.due) < 100*time.Millisecond
+}
+
+// wait implements limiter.
+func (l *limit) wait(ctx context.Context, bytes int) error {
+	l.mu.Lock()
+	now := time.Now()
+	if l.due.Before(now) {
+		l.due = now
+	}
+	wait := l.due.Sub(now)
+	l.due = l.due.Add(time.Duration(float64(bytes*8) / l.rate * 1e9))
+	l.mu.Unlock()
+	pause(ctx, wait)
+	return ctx.Err()
+}

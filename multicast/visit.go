@@ -1,0 +1,305 @@
+package multicast
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Figures of a receiver, sections 6 and 10.
+const (
+	deafTime     = 4 * time.Second // without data before it fetches
+	keepAlive    = time.Second     // between reports, at most
+	socketBuffer = 16 << 20        // bytes
+	farewellTime = 3 * time.Second // for the answer to DONE
+	fetchers     = 3
+)
+
+// deafTimes are the times without data after which a receiver joins its group
+// again: a switch, or another member's report, may have swallowed the first one.
+var deafTimes = [...]time.Duration{300 * time.Millisecond, 800 * time.Millisecond, 2 * time.Second}
+
+// A visit is one connection of a reception to its sender.
+type visit struct {
+	x       *reception
+	control *control
+	ifi     *net.Interface
+	offered chan struct{} // closed when the offer has come
+	retimed chan struct{} // the interval has become shorter
+	once    sync.Once
+
+	mu       sync.Mutex // guards what follows; taken before x.mu
+	in       *intake    // the lane, nil for none
+	fetching bool
+	deaf     bool // it fetches because nothing comes
+	interval time.Duration
+	hurry    chan struct{}
+	pulse    pulse
+	told     bool // NEED was sent
+	closed   bool // CLOSE has come
+	pending  *join
+	joined   chan struct{} // something for lanes
+}
+
+// errDone ends a visit because the reception has ended.
+var errDone = errors.New("the reception has ended")
+
+// visit talks to a sender until the reception ends or the connection does.
+func (x *reception) visit(ctx context.Context, conn *tls.Conn, from netip.AddrPort) error {
+	ifi, err := pickInterface(x.r.Interface, from.Addr())
+	if err != nil {
+		return errors.Join(err, conn.Close())
+	}
+	v := &visit{
+		x: x, control: newControl(conn, fromSender), ifi: ifi, offered: make(chan struct{}),
+		hurry: make(chan struct{}, 1), retimed: make(chan struct{}, 1), joined: make(chan struct{}, 1), interval: keepAlive,
+	}
+	if err := v.greet(); err != nil {
+		return errors.Join(err, conn.Close())
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return v.control.run(gctx, func(m message) error { return v.hear(m, conn, from) }) })
+	g.Go(func() error { return v.attend(gctx) })
+	return g.Wait()
+}
+
+// greet says hello.
+func (v *visit) greet() error {
+	exported, err := v.control.exporter()
+	if err != nil {
+		return err
+	}
+	r := v.x.r
+	return v.control.send(hello{
+		proof: prove(v.x.key, proofOfReceiver, exported), id: cutText(r.ID, maxString),
+		name: cutText(r.Name, maxString), target: cutText(r.Target, maxString),
+		speed: linkSpeed(v.ifi), buffer: socketBuffer >> 10,
+	})
+}
+
+// hear takes in what the sender says.
+func (v *visit) hear(m message, conn *tls.Conn, from netip.AddrPort) error {
+	if o, ok := m.(offer); ok {
+		return v.takeOffer(&o, conn, from)
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	switch m := m.(type) {
+	case join:
+		v.pending = &m
+		v.stir()
+	case pulse:
+		v.pulse = m
+		v.setInterval(m.interval)
+		v.showPulse(m)
+	case fetch:
+		v.startFetching(m.why, false)
+	case dropped:
+		return fmt.Errorf("%w: %s", ErrDropped, m.why)
+	case closing:
+		v.closed = true
+		return errDone
+	}
+	return nil
+}
+
+// takeOffer checks that the sender knows the key, and takes what it offers.
+func (v *visit) takeOffer(o *offer, conn *tls.Conn, from netip.AddrPort) error {
+	exported, err := v.control.exporter()
+	if err != nil {
+		return err
+	}
+	if !checkProof(v.x.key, proofOfSender, exported, o.proof) {
+		return fmt.Errorf("%w: it does not know the key", ErrRefused)
+	}
+	print := sha256.Sum256(conn.ConnectionState().PeerCertificates[0].Raw)
+	if err := v.x.accept(o, from, print); err != nil {
+		return err
+	}
+	v.once.Do(func() { close(v.offered) })
+	return nil
+}
+
+// stir makes the lane be looked at.
+func (v *visit) stir() {
+	select {
+	case v.joined <- struct{}{}:
+	default: // it will be looked at
+	}
+}
+
+// showPulse tells what is waited for. v.mu is held.
+func (v *visit) showPulse(p pulse) {
+	x := v.x
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.progress.Receivers = int(p.receivers)
+	switch {
+	case x.plan == nil || x.progress.Waiting == "the disk":
+	case p.phase == phaseWaiting:
+		x.change(Ready, fmt.Sprintf("the sender to start; %d of %d receivers are ready", p.ready, p.receivers))
+	case v.fetching:
+		x.change(Fetching, x.progress.Waiting)
+	case v.in == nil:
+		x.change(Behind, "the others to be done")
+	default:
+		x.change(Receiving, "")
+	}
+}
+
+// attend takes part in the session: asks whether to, takes lanes, reports,
+// says what is lacking, and that all is done.
+func (v *visit) attend(ctx context.Context) error {
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return v.reporting(gctx) })
+	g.Go(func() error { return v.participate(gctx, g) })
+	return g.Wait()
+}
+
+// participate waits for the offer and confirmation, then follows the lanes
+// until the reception ends.
+func (v *visit) participate(ctx context.Context, g *errgroup.Group) error {
+	select {
+	case <-v.offered:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if err := v.x.confirm(ctx); err != nil {
+		v.control.send(failed{cutText(err.Error(), maxString)})
+		v.x.end(err)
+		return errDone
+	}
+	if v.x.r.Unicast || isWireless(v.ifi) && v.x.r.Interface == "" {
+		v.mu.Lock()
+		v.startFetching("it does without multicast", true)
+		v.mu.Unlock()
+	}
+	g.Go(func() error { return v.fetchAll(ctx) })
+	defer v.leave()
+	prepared := v.x.prepared
+	watch := time.NewTicker(100 * time.Millisecond)
+	defer watch.Stop()
+	for {
+		if err := v.follow(ctx, g); err != nil {
+			return err
+		}
+		select {
+		case <-v.joined:
+		case <-watch.C:
+			v.listen(time.Now())
+		case <-prepared:
+			prepared = nil
+			v.tellNeed()
+		case <-v.x.finished:
+			return v.farewell(ctx, v.x.final)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// farewell tells the sender how the reception ended.
+func (v *visit) farewell(ctx context.Context, err error) error {
+	v.leave()
+	if err != nil {
+		v.control.send(failed{cutText(err.Error(), maxString)})
+		return errDone
+	}
+	v.sendReport()
+	v.control.send(done{v.x.offer.digest})
+	select {
+	case <-time.After(farewellTime): // it is done all the same
+	case <-ctx.Done():
+	}
+	return errDone
+}
+
+// tellNeed says what is lacking, once that is known.
+func (v *visit) tellNeed() {
+	x := v.x
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.told {
+		return
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.plan == nil {
+		return
+	}
+	lacks := x.asm.lacks.clone()
+	for _, s := range x.asm.open {
+		lacks.add(int(s.frame))
+	}
+	v.told = true
+	v.control.send(newNeed(lacks))
+}
+
+// confirm asks the user once whether to take what is offered.
+func (x *reception) confirm(ctx context.Context) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.confirmed {
+		return nil
+	}
+	o := x.described()
+	if x.r.Confirm != nil {
+		x.mu.Unlock()
+		err := x.r.Confirm(ctx, o)
+		x.mu.Lock()
+		if err != nil {
+			return err
+		}
+	}
+	x.confirmed = true
+	return nil
+}
+
+// reporting sends reports until ctx ends.
+func (v *visit) reporting(ctx context.Context) error {
+	last := time.Now()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	first := true
+	for {
+		v.mu.Lock()
+		interval, in := v.interval, v.in
+		v.mu.Unlock()
+		if in == nil {
+			interval = keepAlive
+		}
+		if first && in != nil {
+			first = false
+			last = last.Add(-time.Duration(rand.Float64() * float64(interval)))
+		}
+		timer.Reset(max(interval-time.Since(last), 0))
+		select {
+		case <-timer.C:
+		case <-v.retimed:
+			continue
+		case <-v.hurry:
+			if !v.x.isIncomplete() {
+				continue
+			}
+			if wait := v.hurried() - time.Since(last); wait > 0 {
+				pause(ctx, wait)
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		last = time.Now()
+		v.sendReport()
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}

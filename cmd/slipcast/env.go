@@ -103,6 +103,10 @@ func (e *env) meter(label, stage string, total int64) *progress.Meter {
 	return progress.New(progress.Options{Out: e.stderr, Mode: mode, Label: label, Stage: stage, Total: total})
 }
 
+// longestError is how much of an error is printed, in characters: a list of a
+// thousand receivers that failed is.
+const longestError = 1 << 18
+
 // report prints the error that a command ended with, and a hint if there is
 // one.
 func (e *env) report(ctx context.Context, err error) {
@@ -113,7 +117,7 @@ func (e *env) report(ctx context.Context, err error) {
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		text = strings.ReplaceAll(text, context.Canceled.Error(), "interrupted")
 	}
-	text = strings.ReplaceAll(strings.TrimSpace(text), "\n", "; ")
+	text = plain(strings.ReplaceAll(strings.TrimSpace(text), "\n", "; "), longestError)
 	hint := hintFor(err)
 	if e.json {
 		o := map[string]any{"type": "error", "code": exitCode(ctx, err), "message": text}

@@ -10,6 +10,7 @@ import (
 
 	"slipcast/image"
 	"slipcast/internal/blockdev"
+	"slipcast/multicast"
 )
 
 // Exit codes, see exitCodes.
@@ -20,6 +21,7 @@ const (
 	exitPart        = 3
 	exitDamaged     = 4
 	exitRefused     = 5
+	exitNobody      = 6
 	exitInterrupted = 130
 )
 
@@ -36,9 +38,10 @@ func exitCodes() []exitMeaning {
 		{exitDone, "done"},
 		{exitFailed, "any other failure; verify found differences"},
 		{exitUsage, "wrong arguments, flags or configuration"},
-		{exitPart, "done in part: what could not be read was left out, or a file system was not grown"},
+		{exitPart, "done in part: some receivers failed, what could not be read was left out, or a file system was not grown"},
 		{exitDamaged, "an image or chunk is damaged, or a file is no image"},
 		{exitRefused, "the source or target was refused; nothing was written to it"},
+		{exitNobody, "nobody answered: no receiver came, no session was found, or the sender was lost"},
 		{exitInterrupted, "interrupted"},
 	}
 }
@@ -50,17 +53,20 @@ func exitCode(ctx context.Context, err error) int {
 	var unwilling *refusal
 	var small *image.TooSmallError
 	var part *partError
+	var incomplete *multicast.IncompleteError
 	switch {
 	case err == nil:
 		return exitDone
 	case errors.As(err, &usage):
 		return exitUsage
-	case errors.As(err, &part):
+	case errors.As(err, &part), errors.As(err, &incomplete):
 		return exitPart
 	case errors.As(err, &refused), errors.As(err, &unwilling), errors.As(err, &small), errors.Is(err, image.ErrSectorSize):
 		return exitRefused
 	case errors.Is(err, image.ErrDamaged), errors.Is(err, image.ErrNotImage):
 		return exitDamaged
+	case errors.Is(err, multicast.ErrNobody), errors.Is(err, multicast.ErrNoSession):
+		return exitNobody
 	case ctx.Err() != nil:
 		return exitInterrupted
 	}

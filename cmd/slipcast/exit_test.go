@@ -17,6 +17,7 @@ import (
 
 	"slipcast/image"
 	"slipcast/internal/blockdev"
+	"slipcast/multicast"
 )
 
 // wrapped puts err below what commands add.
@@ -49,6 +50,12 @@ func TestExitCode(t *testing.T) {
 		{"not confirmed", alive, &refusal{"not confirmed"}, exitRefused},
 		{"too small", alive, &image.TooSmallError{Need: 2, Have: 1}, exitRefused},
 		{"sectors", alive, image.ErrSectorSize, exitRefused},
+		{"some receivers failed", alive, &multicast.IncompleteError{Of: 3}, exitPart},
+		{"no receiver", alive, multicast.ErrNobody, exitNobody},
+		{"no session", alive, multicast.ErrNoSession, exitNobody},
+		{"two sessions", alive, multicast.ErrAmbiguous, exitFailed},
+		{"another sender", alive, multicast.ErrRefused, exitFailed},
+		{"given up", alive, multicast.ErrDropped, exitFailed},
 		{"interrupted", ended, context.Canceled, exitInterrupted},
 		{"refused before the interrupt", ended, &refusal{"not confirmed"}, exitRefused},
 		{"joined", alive, errors.Join(chunk, errors.New("closing")), exitDamaged},
@@ -97,6 +104,11 @@ func TestHint(t *testing.T) {
 		{&image.TooSmallError{Need: 3 << 30, Have: 1 << 30}, "1.0 GiB do not hold 3.0 GiB; shrink"},
 		{image.ErrSectorSize, "a partition table counts in sectors"},
 		{syscall.ENOSPC, "make room there"},
+		{multicast.ErrNobody, "run slipcast receive on the machines"},
+		{multicast.ErrNoSession, "is slipcast send running"},
+		{multicast.ErrAmbiguous, "--session chooses one"},
+		{multicast.ErrRefused, "sender and receiver need the same --key"},
+		{multicast.ErrDropped, ""},
 		{syscall.EIO, ""},
 		{image.ErrDigest, ""},
 	}
@@ -114,7 +126,7 @@ func TestExitCodesAreExplained(t *testing.T) {
 	for _, e := range exitCodes() {
 		got = append(got, e.code)
 	}
-	want := []int{exitDone, exitFailed, exitUsage, exitPart, exitDamaged, exitRefused, exitInterrupted}
+	want := []int{exitDone, exitFailed, exitUsage, exitPart, exitDamaged, exitRefused, exitNobody, exitInterrupted}
 	if !slices.Equal(got, want) {
 		t.Errorf("explained are %v, want %v", got, want)
 	}
@@ -133,6 +145,10 @@ func TestReport(t *testing.T) {
 		{
 			"one line of several errors", t.Context(), errors.Join(errors.New("a"), errors.New("b")),
 			"slipcast: a; b\n", `{"code":1,"message":"a; b","schema":1,"type":"error"}` + "\n",
+		},
+		{
+			"what came from the network", t.Context(), errors.New("pc\x1b[2J\u202e"),
+			"slipcast: pc?[2J?\n", `{"code":1,"message":"pc?[2J?","schema":1,"type":"error"}` + "\n",
 		},
 		{
 			"hint", t.Context(), wrapped(&refusal{noTerminal}),
@@ -222,7 +238,7 @@ func TestCount(t *testing.T) {
 // The objects that tests and scripts meet are documented; so are those of
 // which they have no instance.
 func TestJSONTypesAreComplete(t *testing.T) {
-	want := []string{"captured", "restored", "verified", "difference", "compared", "image", "mounted", "progress", "note", "error"}
+	want := []string{"captured", "restored", "verified", "difference", "compared", "image", "mounted", "session", "receivers", "sent", "offer", "received", "waiting", "progress", "note", "error"}
 	var got []string
 	for _, o := range jsonTypes() {
 		got = append(got, o.name)

@@ -13,34 +13,34 @@ import (
 
 // grow enlarges the file system that has room to grow, if there is one.
 // extended is the partition that became larger, or nil.
-func (r *restoring) grow(ctx context.Context, extended *partition.Partition) error {
-	info := r.target.Info()
-	dev, number := r.dst, r.opt.partition
+func (o *overwrite) grow(ctx context.Context, extended *partition.Partition) error {
+	info := o.target.Info()
+	dev, number := o.dst, o.opt.partition
 	switch {
 	case extended != nil:
 		dev, number = blockdev.PartitionPath(info.Device, extended.Number), extended.Number
-	case r.m == nil || number == 0 && r.m.Table.Kind != partition.None:
+	case o.m == nil || number == 0 && o.m.Table.Kind != partition.None:
 		return nil
 	}
-	v := r.volume(ctx, number)
-	if extended == nil && (v.Type == "" || v.Size >= r.target.Size()) {
+	v := o.volume(ctx, number)
+	if extended == nil && (v.Type == "" || v.Size >= o.target.Size()) {
 		return nil
 	}
 	if info.Kind == blockdev.File {
-		return &partError{fmt.Errorf("the file system (%s) was not grown, because %s is a file; attach it with losetup and grow it there", kind(v), r.dst)}
+		return &partError{fmt.Errorf("the file system (%s) was not grown, because %s is a file; attach it with losetup and grow it there", kind(v), o.dst)}
 	}
-	if err := r.target.close(true); err != nil { // the driver claims the device
+	if err := o.target.close(true); err != nil { // the driver claims the device
 		return err
 	}
 	err := blockdev.GrowFilesystem(ctx, dev, v.Type)
 	switch {
 	case errors.Is(err, blockdev.ErrCannotGrow):
-		r.env.note(dev, fmt.Sprintf("what is on it (%s) was left as large as it was; only ext2, ext3, ext4, XFS and btrfs are grown", kind(v)))
+		o.env.note(dev, fmt.Sprintf("what is on it (%s) was left as large as it was; only ext2, ext3, ext4, XFS and btrfs are grown", kind(v)))
 		return nil
 	case err != nil:
 		return &partError{err}
 	}
-	r.env.say("grew the file system (%s) on %s", kind(v), dev)
+	o.env.say("grew the file system (%s) on %s", kind(v), dev)
 	return nil
 }
 
@@ -49,11 +49,11 @@ func kind(v image.Volume) string { return cmp.Or(v.Type, "unknown") }
 
 // volume returns what is known of a volume of the target. The image of another
 // program says nothing, so the target itself is looked at.
-func (r *restoring) volume(ctx context.Context, number int) image.Volume {
+func (o *overwrite) volume(ctx context.Context, number int) image.Volume {
 	layout := &image.Layout{}
-	if r.m != nil {
-		layout = &r.m.Layout
-	} else if found, err := image.Scan(ctx, r.target, r.target.scanOptions()); err == nil {
+	if o.m != nil {
+		layout = &o.m.Layout
+	} else if found, err := image.Scan(ctx, o.target, o.target.scanOptions()); err == nil {
 		layout = found
 	}
 	if v := layout.Volume(number); v != nil {

@@ -10,6 +10,7 @@ import (
 	"slipcast/image"
 	"slipcast/internal/blockdev"
 	"slipcast/internal/progress"
+	"slipcast/multicast"
 )
 
 // hintFor returns advice for people about an error, or nothing.
@@ -30,6 +31,14 @@ func hintFor(err error) string {
 			progress.Bytes(small.Have), progress.Bytes(small.Need))
 	case errors.Is(err, image.ErrSectorSize):
 		return "a partition table counts in sectors; restore to a disk with sectors of the same size"
+	case errors.Is(err, multicast.ErrNobody):
+		return "run slipcast receive on the machines; if they do not find this session, give them --from with the address of this machine"
+	case errors.Is(err, multicast.ErrNoSession):
+		return "is slipcast send running, on the same network? --from takes the sender's address where announcements do not get through"
+	case errors.Is(err, multicast.ErrAmbiguous):
+		return "--session chooses one by its name, --from by its sender"
+	case errors.Is(err, multicast.ErrRefused):
+		return "sender and receiver need the same --key, or neither; --fingerprint is what send has printed"
 	case errors.Is(err, syscall.ENOSPC):
 		return "make room there, or write to another disk"
 	}

@@ -68,8 +68,12 @@ func jsonTypes() []jsonType {
 		{"mounted", "printed by mount as soon as the files are there", []jsonField{
 			image, {name: "dir", meaning: "DIR as it was given"}, digest,
 		}},
+		sessionType(), receiversType(), sentType(), offerType(), receivedType(),
+		{"waiting", "on standard error, by receive when it changes", []jsonField{
+			{name: "text", meaning: "what it is waiting for, for people"},
+		}},
 		{"progress", "on standard error, one each second and one at the end", []jsonField{
-			{name: "stage", meaning: "capture, restore, verify or compare"}, {name: "done", meaning: "bytes"},
+			{name: "stage", meaning: "capture, restore, receive, verify or compare"}, {name: "done", meaning: "bytes"},
 			{name: "rate", meaning: "bytes a second"}, {name: "total", meaning: "bytes, if they are known", optional: true},
 			{name: "left_seconds", meaning: "if they are known", optional: true},
 		}},

@@ -40,10 +40,10 @@ func TestReadmeCommands(t *testing.T) {
 		lab.Run(t, "mkfs.ext4", "-q", filepath.Join(dir, name), "16M")
 	}
 	commands := readmeCommands(t, "slipcast ")
-	if len(commands) != 5 {
-		t.Fatalf("got %q, want five commands", commands)
+	if len(commands) != 7 {
+		t.Fatalf("got %q, want five commands, and two for a room", commands)
 	}
-	for i, command := range commands {
+	for i, command := range commands[:5] {
 		disk := next
 		if i == 0 {
 			disk = good
@@ -58,6 +58,29 @@ func TestReadmeCommands(t *testing.T) {
 	}
 	slipcast(t, "verify", filepath.Join(dir, "room-12.img.zst"), filepath.Join(dir, next))
 	lab.Run(t, "e2fsck", "-fn", filepath.Join(dir, next))
+}
+
+// So do the two for a room, here one of a single machine on the loopback
+// interface.
+func TestReadmeRoom(t *testing.T) {
+	dir := t.TempDir()
+	noiseImage(t, dir)
+	if err := os.Rename(filepath.Join(dir, "disk.img.zst"), filepath.Join(dir, "room-12.img.zst")); err != nil {
+		t.Fatal(err)
+	}
+	commands := readmeCommands(t, "slipcast ")
+	start := func(command string, changes ...string) *terminal {
+		args := strings.Fields(strings.NewReplacer(changes...).Replace(command))
+		return startOnTerminal(t, dir, nil, nil, append(args[1:], "--interface", "lo")...)
+	}
+	sender := start(commands[5], "--wait 20", "--wait 1")
+	sender.waitFor("slipcast receive /dev/sdX --session room-12")
+	receiver := start(commands[6], "/dev/sda", "next.raw")
+	receiver.waitFor("Type yes to go on: ")
+	receiver.send("yes\n")
+	receiver.want(exitDone, "slipcast: received room-12.img.zst to next.raw in ")
+	sender.want(exitDone, "slipcast: sent room-12.img.zst to 1 of 1 receiver in ")
+	wantSame(t, filepath.Join(dir, "next.raw"), filepath.Join(dir, "disk.raw"))
 }
 
 // The targets of make that the README names are there.

@@ -6,26 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"slipcast/image"
 	"slipcast/internal/progress"
-	"slipcast/partition"
 )
-
-type restoreOptions struct {
-	yes       bool
-	delta     bool
-	grow      bool
-	discard   bool
-	verify    bool
-	partition int
-}
 
 func newRestoreCmd(env *env) *cobra.Command {
 	var opt restoreOptions
@@ -55,13 +43,8 @@ with them.`,
 			return runRestore(cmd.Context(), env, args[0], args[1], opt)
 		},
 	}
-	f := cmd.Flags()
-	f.BoolVar(&opt.yes, "yes", false, "overwrite TARGET without asking")
-	f.BoolVar(&opt.delta, "delta", false, "read TARGET and write only what differs")
-	f.BoolVar(&opt.grow, "grow", false, "extend the last partition and its file system to the end of TARGET")
-	f.BoolVar(&opt.discard, "discard", false, "tell TARGET which of its bytes are free (TRIM)")
-	f.BoolVar(&opt.verify, "verify", false, "read everything back at the end")
-	f.Var((*partitionNumber)(&opt.partition), "partition", "restore only partition `N` of IMAGE, into the partition TARGET")
+	addOverwriteFlags(cmd, &opt)
+	cmd.Flags().Var((*partitionNumber)(&opt.partition), "partition", "restore only partition `N` of IMAGE, into the partition TARGET")
 	return cmd
 }
 
@@ -70,7 +53,8 @@ func runRestore(ctx context.Context, env *env, path, dst string, opt restoreOpti
 	if dst == "-" {
 		return usagef("restore: TARGET must be a disk, a partition or a file; zstd -dc %s writes the raw disk to a pipe", path)
 	}
-	r := &restoring{env: env, path: path, dst: dst, opt: opt, began: time.Now()}
+	r := &restoring{path: path, began: time.Now()}
+	r.overwrite = overwrite{env: env, dst: dst, opt: opt, again: "restore it again before it is used"}
 	err := r.open(ctx)
 	if err == nil {
 		err = r.run(ctx)
@@ -85,18 +69,14 @@ func runRestore(ctx context.Context, env *env, path, dst string, opt restoreOpti
 // A restoring is one restore under way. Exactly one of image, stream and
 // foreign is set once it is open.
 type restoring struct {
-	env       *env
-	path, dst string
-	opt       restoreOptions
-	began     time.Time
+	overwrite
+	path  string
+	began time.Time
 
 	file    *os.File
 	image   *image.Image
 	stream  *image.Stream
 	foreign *image.Foreign
-	m       *image.Manifest // nil for a foreign image
-	target  *target
-	meter   *progress.Meter
 }
 
 // open opens the image, so that the target is not touched for one that is none.
@@ -140,11 +120,11 @@ func (r *restoring) openStream(in io.Reader, size int64) (err error) {
 		}
 		return err
 	}
-	r.foreign, err = image.OpenForeign(buffered, size)
-	if err == nil {
-		err = r.checkForeign()
+	if r.foreign, err = image.OpenForeign(buffered, size); err != nil {
+		return err
 	}
-	return err
+	r.raw = r.foreign.Size
+	return r.checkForeign()
 }
 
 // checkForeign refuses what needs a manifest.
@@ -167,16 +147,16 @@ func (r *restoring) close() {
 }
 
 // run checks the target, asks, and restores.
-func (r *restoring) run(ctx context.Context) (err error) {
+func (r *restoring) run(ctx context.Context) error {
 	var keep []string
 	if r.file != nil {
 		keep = append(keep, r.path)
 	}
-	if r.target, err = openTarget(r.dst, keep...); err != nil {
-		return err
-	}
-	done := false
-	defer func() { err = errors.Join(err, r.target.close(done)) }()
+	return r.hold(func() error { return r.overwriteTarget(ctx) }, keep...)
+}
+
+// overwriteTarget asks, and restores.
+func (r *restoring) overwriteTarget(ctx context.Context) error {
 	if err := r.checkFit(); err != nil {
 		return err
 	}
@@ -189,51 +169,18 @@ func (r *restoring) run(ctx context.Context) (err error) {
 	if err != nil {
 		return r.failed(ctx, err)
 	}
-	done = true
+	r.restored = true
 	r.show(stats)
 	return r.after(ctx, stats)
 }
 
-// checkFit refuses a target that is too small before anybody is asked.
-func (r *restoring) checkFit() error {
-	size := r.target.Size()
-	if r.target.isFile() && size == 0 {
-		size = math.MaxInt64
-	}
-	if r.m == nil {
-		if r.foreign.Size > size {
-			return &image.TooSmallError{Need: r.foreign.Size, Have: size}
-		}
-		return nil
-	}
-	return r.m.CheckFit(size, image.RestoreOptions{Partition: r.opt.partition, TargetSector: r.target.sector()})
-}
-
-// failed returns the error of a restore that ended with err, and tells if that
-// was too late for the target.
-func (r *restoring) failed(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		err = ctx.Err() // what goes wrong then goes wrong because of it
-	}
-	if !r.target.touched.Load() {
-		return err
-	}
-	if !r.target.created {
-		r.env.note(r.dst, "it is not restored, and what it held is lost; restore it again before it is used")
-	}
-	if exitCode(ctx, err) == exitRefused { // which means that nothing was written
-		return errors.New(err.Error())
-	}
-	return err
-}
-
 // write does the work.
 func (r *restoring) write(ctx context.Context) (stats image.RestoreStats, err error) {
-	opt := image.RestoreOptions{
-		Partition: r.opt.partition, Delta: r.opt.delta, Discard: r.opt.discard, Verify: r.opt.verify,
-		Grow: r.opt.grow, TargetSector: r.target.sector(),
-	}
+	opt := r.options()
 	if err := r.prepare(&opt); err != nil {
+		return stats, err
+	}
+	if err := r.target.begin(); err != nil {
 		return stats, err
 	}
 	r.meter = r.env.meter("restoring", "restore", r.total())
@@ -252,46 +199,6 @@ func (r *restoring) write(ctx context.Context) (stats image.RestoreStats, err er
 	}
 	r.meter.Done(err)
 	return stats, err
-}
-
-// prepare makes a file ready to be written. One that is overwritten becomes as
-// sparse as it can be.
-func (r *restoring) prepare(opt *image.RestoreOptions) error {
-	switch {
-	case !r.target.isFile():
-		return nil
-	case r.target.Size() == 0:
-		opt.Blank, opt.Delta = true, false
-		return r.target.start(r.size())
-	case opt.Delta:
-		return nil
-	}
-	opt.Blank = r.m != nil // a blank file would take the size of a foreign image
-	return r.target.Zero(0, r.target.Size())
-}
-
-// size returns the bytes that a new file gets, 0 if they are not known.
-func (r *restoring) size() int64 {
-	switch {
-	case r.m == nil:
-		return max(r.foreign.Size, 0)
-	case r.opt.partition != 0:
-		if p := r.m.Table.Partition(r.opt.partition); p != nil {
-			return p.Size
-		}
-	}
-	return r.m.Size
-}
-
-// total returns the bytes in use that are restored, 0 if they are not known.
-func (r *restoring) total() int64 {
-	if r.m == nil {
-		return max(r.foreign.Size, 0)
-	}
-	if p := r.m.Table.Partition(r.opt.partition); p != nil {
-		return r.m.UsedIn(p.Extent())
-	}
-	return r.m.Used.Size()
 }
 
 // show tells how the restore ended.
@@ -315,25 +222,6 @@ func (r *restoring) show(stats image.RestoreStats) {
 	r.env.sum(fmt.Sprintf("restored %s to %s in %s", r.path, r.dst, speed(used, took)),
 		fact{"in use", progress.Bytes(used)}, fact{"written", progress.Bytes(stats.Written)},
 		fact{"checked", r.checks(stats)}, fact{"digest", r.m.Digest.String()})
-	if stats.Cut != nil {
-		r.env.note(r.dst, fmt.Sprintf("partition %d was made smaller, its file system is not: it ends at %s",
-			stats.Cut.Number, progress.Bytes(stats.Cut.Size)))
-	}
+	r.noteCut(stats)
 	r.env.result(o, false)
-}
-
-// checks lists for people what was checked.
-func (r *restoring) checks(stats image.RestoreStats) string {
-	list := []string{count(stats.Chunks, "chunk") + " against their digests"}
-	if r.opt.delta {
-		list[0] += fmt.Sprintf(" (%d there already)", stats.Kept)
-	}
-	list = append(list, "flushed")
-	if r.opt.partition == 0 && r.m.Table.Kind != partition.None {
-		list = append(list, "partition table read again")
-	}
-	if r.opt.verify {
-		list = append(list, "everything read back")
-	}
-	return strings.Join(list, ", ")
 }

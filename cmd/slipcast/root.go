@@ -17,7 +17,9 @@ and restores it to any number of machines. It reads only what is in use, checks
 every chunk before it is written, and never writes to a disk that is in use.
 
 SOURCE and TARGET are a disk, a partition or a plain file; IMAGE is a file, or -
-for standard output (capture) or standard input (restore, inspect).`,
+for standard output (capture) or standard input (restore, inspect).
+
+Send brings an image to a whole room at the cost of about one transmission.`,
 		Version:           version,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
@@ -36,6 +38,11 @@ for standard output (capture) or standard input (restore, inspect).`,
 		newCaptureCmd(env), newRestoreCmd(env), newVerifyCmd(env), newInspectCmd(env), newMountCmd(env),
 	} {
 		cmd.GroupID = "images"
+		root.AddCommand(cmd)
+	}
+	root.AddGroup(&cobra.Group{ID: "machines", Title: "Many machines:"})
+	for _, cmd := range []*cobra.Command{newSendCmd(env), newReceiveCmd(env)} {
+		cmd.GroupID = "machines"
 		root.AddCommand(cmd)
 	}
 	root.AddCommand(newManCmd(env), newExitCodesTopic(), newJSONTopic())

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"slipcast/image"
@@ -18,6 +19,10 @@ type target struct {
 	growing bool        // a file that becomes as large as what is written to it
 	touched atomic.Bool // it no longer holds what it held
 	closed  bool
+
+	blank    bool // a file that becomes zeros before anything else is written
+	first    sync.Once
+	firstErr error
 }
 
 // openTarget opens the disk, partition or file at path after all checks. keep
@@ -55,10 +60,25 @@ func (t *target) start(size int64) error {
 	return t.SetSize(size)
 }
 
+// begin makes a file read as zeros if it is to, once. Whoever takes a target
+// for blank calls it before the end, even where nothing had to be written.
+func (t *target) begin() error {
+	t.first.Do(func() {
+		if t.blank {
+			t.touched.Store(true)
+			t.firstErr = t.Device.Zero(0, t.Size())
+		}
+	})
+	return t.firstErr
+}
+
 // WriteAt implements io.WriterAt. A target that is growing is written by one
 // goroutine.
 func (t *target) WriteAt(p []byte, off int64) (int, error) {
 	t.touched.Store(true)
+	if err := t.begin(); err != nil {
+		return 0, err
+	}
 	if end := off + int64(len(p)); t.growing && end > t.Size() {
 		if err := t.SetSize(end); err != nil {
 			return 0, err
@@ -70,12 +90,18 @@ func (t *target) WriteAt(p []byte, off int64) (int, error) {
 // Zero makes a range read as zeros.
 func (t *target) Zero(off, n int64) error {
 	t.touched.Store(true)
+	if err := t.begin(); err != nil {
+		return err
+	}
 	return t.Device.Zero(off, n)
 }
 
 // Discard tells the device that a range is free.
 func (t *target) Discard(off, n int64) error {
 	t.touched.Store(true)
+	if err := t.begin(); err != nil {
+		return err
+	}
 	return t.Device.Discard(off, n)
 }
 

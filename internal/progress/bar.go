@@ -30,14 +30,13 @@ const (
 // NO_COLOR asks for nothing that it does not do.
 type bar struct {
 	out   io.Writer
-	label string
 	start time.Time
 	line  *progressbar.ProgressBar
 	shown bool
 }
 
 func newBar(opt Options) *bar {
-	b := &bar{out: opt.Out, label: opt.Label, start: time.Now()}
+	b := &bar{out: opt.Out, start: time.Now()}
 	total := opt.Total
 	if total <= 0 {
 		total = -1 // no bar but a spinner
@@ -67,15 +66,18 @@ func (b *bar) show(s state) {
 		at = min(at, s.total-1)
 	}
 	_ = b.line.Set64(at)
-	b.line.Describe(fit(b.label, s.parts(false), columns-frame-minBar))
+	b.line.Describe(fit(s.label, s.parts(false), columns-frame-minBar))
 	b.shown = true
 }
 
-func (b *bar) close(state, error) {
+func (b *bar) clear() {
 	if b.shown {
 		_ = b.line.Clear()
+		b.shown = false
 	}
 }
+
+func (b *bar) close(state, error) { b.clear() }
 
 // columns returns the width of the terminal; 80 if it does not tell, as many a
 // serial console.

@@ -189,3 +189,25 @@ func TestDetectTerminal(t *testing.T) {
 		}
 	}
 }
+
+// TestBarAside shows that what is written aside stands on a line of its own,
+// and that the bar comes back below it.
+func TestBarAside(t *testing.T) {
+	t.Setenv("TERM", "xterm")
+	t.Setenv("LC_ALL", "C")
+	host, user := openTerminal(t)
+	defer host.Close()
+	synctest.Test(t, func(*testing.T) {
+		m := New(Options{Out: user, Label: "receiving", Total: 60 * gib})
+		twelve(m)
+		m.Aside(func() { fmt.Fprint(user, "slipcast: note\n") })
+		twelve(m)
+		m.Done(nil)
+	})
+	user.Close()
+	out, _ := io.ReadAll(host) // ends with EIO, as there is no other end any more
+	before, after, found := strings.Cut(string(out), "slipcast: note\r\n")
+	if !found || !strings.HasSuffix(before, "\x1b[2K\r") || len(frames(after)) == 0 {
+		t.Errorf("around the note: %q and %q, want an erased line and a new bar", before, after)
+	}
+}

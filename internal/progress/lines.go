@@ -25,14 +25,13 @@ func (s state) parts(percent bool) []string {
 }
 
 // logLines writes a line for each state.
-type logLines struct {
-	out   io.Writer
-	label string
-}
+type logLines struct{ out io.Writer }
 
 func (l *logLines) show(s state) {
-	_, _ = fmt.Fprintf(l.out, "slipcast: %s: %s\n", l.label, strings.Join(s.parts(true), ", "))
+	_, _ = fmt.Fprintf(l.out, "slipcast: %s: %s\n", s.label, strings.Join(s.parts(true), ", "))
 }
+
+func (l *logLines) clear() {}
 
 func (l *logLines) close(state, error) {}
 
@@ -65,6 +64,8 @@ func (e *events) show(s state) {
 	}
 	_ = json.NewEncoder(e.out).Encode(ev)
 }
+
+func (e *events) clear() {}
 
 // close tells the last state of work that went well, so that a reader of the
 // events sees it complete.

@@ -164,3 +164,16 @@ func BenchmarkAdd(b *testing.B) {
 		m.Add(1 << 20)
 	}
 }
+
+// TestRelabel shows that work can change its name.
+func TestRelabel(t *testing.T) {
+	got := work(t, Options{Mode: Log, Label: "waiting"}, func(m *Meter) {
+		pass(m, 30, 0)
+		m.Relabel("receiving")
+		pass(m, 30, 0)
+	})
+	want := "slipcast: waiting: 0 B, 0 B/s\nslipcast: receiving: 0 B, 0 B/s\n"
+	if got != want {
+		t.Errorf("log:\n%swant:\n%s", got, want)
+	}
+}

@@ -43,7 +43,7 @@ func newDisplay(opt Options) (display, time.Duration) {
 	case Terminal:
 		return newBar(opt), orElse(opt.Interval, 100*time.Millisecond)
 	case Log:
-		return &logLines{out: opt.Out, label: opt.Label}, orElse(opt.Interval, 30*time.Second)
+		return &logLines{opt.Out}, orElse(opt.Interval, 30*time.Second)
 	case JSON:
 		return &events{out: opt.Out, stage: opt.Stage}, orElse(opt.Interval, time.Second)
 	}

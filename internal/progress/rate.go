@@ -17,6 +17,7 @@ type sample struct {
 
 // A state is what a display shows.
 type state struct {
+	label string // of the work, for people
 	done  int64
 	total int64   // zero if unknown
 	rate  float64 // bytes a second

@@ -30,7 +30,7 @@ STRICT = awk '/: the kernel lacks / { lacking++ } \
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: build
 build: ## static, reproducible bin/slipcast
@@ -99,6 +99,12 @@ bench-image: ## whole processes side by side with partclone, dd and zstd
 	@scripts/setup bench
 	@$(MAKE) build
 	@scripts/bench-image
+
+.PHONY: bench-multicast
+bench-multicast: ## sessions in a network of namespaces, side by side with udpcast and HTTP
+	@scripts/setup multicast
+	@$(MAKE) build
+	@scripts/bench-multicast
 
 .PHONY: vuln
 vuln: ## govulncheck; needs the network

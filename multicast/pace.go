@@ -13,6 +13,7 @@ const (
 	paceCalm     = 0.01 // above the base below which the rate may grow
 	paceOutage   = 0.9  // loss that tells nothing of a rate
 	paceJudge    = 2000 // datagrams, of all samples together, that a judgement takes
+	paceTests    = 4    // rates that are tried before a loss is taken for random
 	paceMemory   = 8000 // the same, that are remembered
 	paceGrowth   = 1.02
 	pacePatience = 2 * time.Second
@@ -34,7 +35,8 @@ type pace struct {
 	badSince         time.Time
 
 	testing  bool    // the rate has just fallen because of loss
-	resume   bool    // it was ramping then
+	tests    int     // how often since
+	resume   bool    // it was ramping before
 	fell     bool    // the rate is what the median receiver got
 	before   float64 // the rate before
 	beforeAt float64 // the loss then
@@ -70,9 +72,7 @@ func (p *pace) learn(losses []float64, datagrams float64, head uint64, now time.
 	p.sent, p.lost = p.sent+datagrams, p.lost+m*datagrams
 	mean := p.lost / p.sent
 	if p.testing {
-		if p.sent >= paceJudge {
-			p.judge(mean, head)
-		}
+		p.judge(mean, head)
 		return
 	}
 	sudden := least(m, datagrams) > p.base+paceLoss
@@ -95,10 +95,11 @@ func (p *pace) decide(bad bool, m float64, head uint64, now time.Time) {
 	case bad && (p.ramping || now.Sub(p.badSince) >= paceConfirm):
 		p.slower(m, head)
 		p.calm = now
-	case p.ramping:
+	case p.ramping && p.rate < p.cap:
 		p.set(2*p.rate, head)
-		p.ramping = p.rate < p.cap
 		p.calm = now
+	case p.ramping:
+		p.ramping, p.calm = false, now
 	case certain >= p.base+paceCalm:
 		p.calm = now
 	case now.Sub(p.calm) >= pacePatience:
@@ -111,38 +112,61 @@ func (p *pace) decide(bad bool, m float64, head uint64, now time.Time) {
 	}
 }
 
-// slower lets the rate fall to what the median receiver gets. Where nearly
-// nothing arrives that is not known, and it falls to the half.
+// slower lets the rate fall to what the median receiver gets.
 func (p *pace) slower(m float64, head uint64) {
 	p.before, p.beforeAt = p.rate, m
 	p.resume = p.ramping || m > paceOutage
-	p.testing, p.ramping, p.badSince = true, false, time.Time{}
-	if m > paceOutage {
-		p.set(p.rate/2, head)
-		return
-	}
-	p.set(0.98*p.rate*(1-m)/(1-p.base), head)
+	p.testing, p.ramping, p.badSince, p.tests = true, false, time.Time{}, 0
+	p.set(p.share(m), head)
 }
 
-// judge finds out whether a lower rate has helped. If not, the loss has
-// nothing to do with the rate.
+// judge finds out whether a lower rate has helped, once that is certain or
+// enough datagrams were sampled. If not by half, or if it is the first test of
+// a rate that was ramping, a still lower rate tells more, since a queue that has
+// just run full makes the loss look small. A loss that stays has nothing to do
+// with the rate.
 func (p *pace) judge(m float64, head uint64) {
-	p.testing = false
-	if m-p.base <= 0.7*(p.beforeAt-p.base) {
+	excess := p.beforeAt - p.base
+	helped, random := m-p.base <= 0.5*excess, m-p.base > 0.7*excess
+	doubt := m - least(m, p.sent)
+	certain := m+doubt-p.base <= 0.5*excess || m-doubt-p.base > 0.7*excess
+	if p.sent < paceJudge && !(certain && p.sent >= paceJudge/10) {
+		return
+	}
+	p.tests++
+	switch {
+	case random && (p.tests > 1 || !p.resume) || p.tests == paceTests:
+		p.restore(m, head)
+	case helped:
+		p.testing = false
 		p.ramping = p.beforeAt > paceOutage // it was no congestion
 		p.fell = !p.ramping
 		if m > p.base+paceLoss {
 			p.slower(m, head)
 		}
-		return
+	default:
+		p.set(p.share(m), head)
 	}
+}
+
+// restore goes back to the rate before, since what is lost is random.
+func (p *pace) restore(m float64, head uint64) {
 	rate := p.before
 	if p.fell { // it was taken for less than the median receiver could get
 		rate *= (1 - p.base) / (1 - m)
 	}
-	p.base = m
+	p.testing, p.base = false, m
 	p.ramping = p.resume && p.before < p.cap
 	p.set(rate, head)
+}
+
+// share returns the rate that the median receiver gets, if it loses m, or half
+// the present one, if nearly nothing arrives.
+func (p *pace) share(m float64) float64 {
+	if m > paceOutage {
+		return p.rate / 2
+	}
+	return 0.98 * p.rate * (1 - m) / (1 - p.base)
 }
 
 // set changes the rate.

@@ -27,13 +27,29 @@ func (l *lane) sample(now time.Time) (behind []int) {
 	if fresh {
 		l.extra.learn(l.chances())
 	}
-	for _, p := range l.peers {
-		if l.isBehind(p, losses, now) {
-			behind = append(behind, p.id)
-		}
+	if len(losses) > 1 {
+		behind = l.allBehind(losses, now)
 	}
 	if fresh {
 		l.adapt(now)
+	}
+	return behind
+}
+
+// allBehind returns those that are behind, of at least two that lack something.
+// losses is what these lose of late.
+func (l *lane) allBehind(losses []float64, now time.Time) (behind []int) {
+	var all []float64
+	for _, p := range l.peers {
+		if p.lacks.len() > 0 {
+			all = append(all, p.lostShare())
+		}
+	}
+	ofLate, inAll := behindTimes*lowerMedian(losses), behindTimes*lowerMedian(all)
+	for _, p := range l.peers {
+		if p.lacks.len() > 0 && (p.isBehind(ofLate, now) || l.isGreedy(p, inAll)) {
+			behind = append(behind, p.id)
+		}
 	}
 	return behind
 }
@@ -140,16 +156,12 @@ func (l *lane) adapt(now time.Time) {
 	}
 }
 
-// isBehind tells whether a peer is behind, section 8.
-func (l *lane) isBehind(p *lanePeer, losses []float64, now time.Time) bool {
-	if len(losses) < 2 || p.lacks.len() == 0 {
-		return false
-	}
-	usual := behindTimes * lowerMedian(losses)
+// isBehind tells whether a peer has lost far more than is usual for a while.
+func (p *lanePeer) isBehind(usual float64, now time.Time) bool {
 	sure := p.loss - 3*math.Sqrt(p.loss*(1-p.loss)/max(p.sampled, 1)) // up to chance: three standard deviations
 	if sure <= behindLoss || p.loss <= usual {
 		p.badSince = time.Time{}
-		return l.isGreedy(p, usual)
+		return false
 	}
 	if p.badSince.IsZero() {
 		p.badSince = now
@@ -157,16 +169,25 @@ func (l *lane) isBehind(p *lanePeer, losses []float64, now time.Time) bool {
 	return now.Sub(p.badSince) >= behindTime
 }
 
+// lostAll returns how many datagrams a peer has lost since it joined.
+func (p *lanePeer) lostAll() float64 {
+	return max(0, float64(p.head-p.baseHead)-float64(p.received-p.baseRx))
+}
+
+// lostShare returns the same as a part of what was sent.
+func (p *lanePeer) lostShare() float64 {
+	return p.lostAll() / max(1, float64(p.head-p.baseHead))
+}
+
 // isGreedy tells whether a peer causes more repairs than it says it has lost
 // datagrams, or more than its share because it loses far more than is usual.
 func (l *lane) isGreedy(p *lanePeer, usual float64) bool {
-	sent := float64(l.head - p.joined)
-	lost := float64(p.head-p.baseHead) - float64(p.received-p.baseRx)
 	burst := behindBurst/float64(l.symbol) + float64(2*l.largest)
-	if float64(p.caused) > max(lost, 0)+burst {
+	if float64(p.caused) > p.lostAll()+burst {
 		return true
 	}
-	if lost <= sent*max(usual, behindShare) || float64(p.caused) <= behindShare*sent+burst {
+	allowed := behindShare*float64(l.head-p.joined) + burst
+	if p.lostShare() <= max(usual, behindShare) || float64(p.caused) <= allowed {
 		return false
 	}
 	var others int64

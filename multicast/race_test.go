@@ -1,0 +1,6 @@
+//go:build race
+
+package multicast
+
+// raceDetector tells whether tests take ten times as long.
+const raceDetector = true

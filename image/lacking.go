@@ -35,15 +35,15 @@ func (r *Restorer) Left() (chunks int, bytes int64) {
 }
 
 // Compare reads the target, side by side, so that [Restorer.Lacks] is false
-// for the chunks that it holds: these count as kept. Chunks that hold vital
-// bytes and those that a partition's ends cut are lacking in any case. Stage is told of
-// "compare"; Progress then counts the bytes that were compared, be they right
-// or not. Unless Delta is set or the restore is resumed, and of a stream,
-// Compare does nothing.
+// for the chunks that it holds: these count as kept. Chunks that a partition's
+// ends cut are lacking in any case. Stage is told of "compare"; Progress then
+// counts the bytes that were compared, be they right or not. Unless Delta is
+// set or the restore is resumed, and of a stream, Compare does nothing. It comes
+// before the first PutChunk, which wipes the vital bytes.
 func (r *Restorer) Compare(ctx context.Context) error {
 	var total int64
 	for f := range r.m.Chunks(r.window) {
-		if r.comparable(f) {
+		if r.askable(f) {
 			total += r.m.UsedIn(f.Extent)
 		}
 	}
@@ -52,10 +52,13 @@ func (r *Restorer) Compare(ctx context.Context) error {
 	}
 	r.opt.Stage("compare", total)
 	return r.each(ctx, func(h *hand, f Frame) error {
-		if !r.comparable(f) {
+		if !r.askable(f) {
 			return nil
 		}
-		_, err := r.keep(h, f)
+		same, err := r.keep(h, f)
+		if same {
+			r.canvas.retain(h.have[:f.Length], f.Start-r.window.Start)
+		}
 		r.progress(f)
 		return err
 	})
@@ -64,10 +67,15 @@ func (r *Restorer) Compare(ctx context.Context) error {
 // compares tells whether the target is asked for what it holds.
 func (r *Restorer) compares() bool { return r.known && (r.opt.Delta || r.resumed) }
 
-// comparable tells whether the target can be asked for the chunk of f.
-func (r *Restorer) comparable(f Frame) bool {
-	return r.compares() && f.Intersect(r.window) == f.Extent && !r.isVital(f)
+// askable tells whether the target can be asked for the chunk of f, before
+// anything is written.
+func (r *Restorer) askable(f Frame) bool {
+	return r.compares() && f.Intersect(r.window) == f.Extent
 }
+
+// comparable tells whether the target can be asked for the chunk of f while
+// others are written, and the vital bytes are wiped.
+func (r *Restorer) comparable(f Frame) bool { return r.askable(f) && !r.isVital(f) }
 
 // isVital tells whether f holds bytes that are written last.
 func (r *Restorer) isVital(f Frame) bool {

@@ -92,11 +92,8 @@ func TestCompareLacking(t *testing.T) {
 		var kept, compared int64
 		for f := range openBytes(t, d.image).Chunks(partition.Extent{Length: int64(len(d.b))}) {
 			used := d.layout.Used.Within(f.Extent)
-			vital := vitalChunk(f, int64(len(d.b)), true)
-			if !vital {
-				compared += used.Size()
-			}
-			if vital || f.Chunk%3 == 0 {
+			compared += used.Size()
+			if f.Chunk%3 == 0 {
 				before[used[0].Start] ^= 1
 				want = append(want, f.Chunk)
 			} else {
@@ -148,7 +145,7 @@ func TestCompareLackingPartition(t *testing.T) {
 		}
 		var want []int
 		for f := range r.im.Chunks(p) {
-			if f.Intersect(p) != f.Extent || f.Start-p.Start < vitalSize {
+			if f.Intersect(p) != f.Extent {
 				want = append(want, f.Chunk)
 			}
 		}

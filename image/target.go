@@ -126,6 +126,17 @@ func (c *canvas) put(data []byte, at int64) error {
 	return nil
 }
 
+// retain keeps the vital ones among the bytes at offset at, which the target
+// holds, so that Finish can write them again.
+func (c *canvas) retain(data []byte, at int64) {
+	e := partition.Extent{Start: at, Length: int64(len(data))}
+	for _, v := range c.vital {
+		if both := v.Intersect(e); both.Length > 0 {
+			copy(v.data[both.Start-v.Start:], data[both.Start-at:both.End()-at])
+		}
+	}
+}
+
 // diffSize is the unit in which a delta compares and writes, and in which
 // zeros are left out of a new file, in bytes.
 const diffSize = 64 << 10

@@ -160,10 +160,10 @@ func (l *lane) interval() (usual, hurried time.Duration) {
 // what they lack.
 func (l *lane) silence(now time.Time) (wait time.Duration, hurry bool) {
 	usual, hurried := l.interval()
-	patience := max(3*usual, time.Second)
+	patience := max(3*usual, 2*time.Second)
 	for _, p := range l.peers {
 		if p.lacks.len() > 0 && p.head < l.lastData && now.Sub(p.heard) < patience {
-			return max(10*time.Millisecond, hurried/2), true
+			return min(max(10*time.Millisecond, hurried/2)<<min(l.quiet, 4), 100*time.Millisecond), true
 		}
 	}
 	return 100 * time.Millisecond, false

@@ -20,17 +20,18 @@ type intake struct {
 	tag    uint16
 	gone   chan struct{} // closed when receiving has ended
 
-	mu       sync.Mutex // guards what follows
-	window   window
-	head     uint64
-	received uint64
-	bad      uint32
-	sealers  [2]*sealer // of the present epoch and the one before
-	epoch    uint8
-	hurried  time.Duration
-	heard    time.Time // when the last datagram came, or the socket was opened
-	rejoined int       // how often the group was joined again since
-	sentAt   uint64    // datagrams that had been sent when one came last, as far as is known
+	mu                     sync.Mutex // guards what follows
+	window                 window
+	head                   uint64
+	received               uint64
+	bad                    uint32
+	toldHead, toldReceived uint64     // in the last report
+	sealers                [2]*sealer // of the present epoch and the one before
+	epoch                  uint8
+	hurried                time.Duration
+	heard                  time.Time // when the last datagram came, or the socket was opened
+	rejoined               int       // how often the group was joined again since
+	sentAt                 uint64    // datagrams that had been sent when one came last, as far as is known
 }
 
 // follow takes the lane that the sender has told, if it has told another one.
@@ -124,6 +125,14 @@ func (in *intake) take(p []byte) {
 		return
 	}
 	in.v.x.symbol(&h, payload)
+}
+
+// isCalm tells whether all datagrams arrived that were sent since the last
+// report, as far as is known.
+func (in *intake) isCalm() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.head-in.toldHead == in.received-in.toldReceived
 }
 
 func (in *intake) drop() {
@@ -238,6 +247,7 @@ func (v *visit) sendReport() {
 	if in != nil {
 		in.mu.Lock()
 		r.lane, r.head, r.received, r.bad = in.lane, in.head, in.received, in.bad
+		in.toldHead, in.toldReceived = in.head, in.received
 		in.mu.Unlock()
 		x.progress.Datagrams, x.progress.Dropped = int64(r.received), int64(r.bad)
 		x.progress.Missed = int64(r.head) - int64(r.received)

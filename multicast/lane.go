@@ -20,6 +20,8 @@ type lane struct {
 	size    func(frame int) int
 	symbol  int // bytes of a symbol
 	started bool
+	holding bool // pieces of the preface wait for more receivers
+	quiet   int  // SYNC since the last symbol
 
 	peers []*lanePeer // in the order of joining
 	want  []uint16    // by frame: how many peers lack it
@@ -272,6 +274,7 @@ func (l *lane) sync(hurry bool) datagram {
 	d := datagram{kind: kindSync, hurry: hurry, sequence: l.head}
 	l.head++
 	l.datagrams++
+	l.quiet++
 	return d
 }
 
@@ -279,7 +282,7 @@ func (l *lane) sync(hurry bool) datagram {
 func (l *lane) number(d datagram) datagram {
 	d.kind, d.sequence = kindData, l.head
 	l.head++
-	l.lastData = l.head
+	l.lastData, l.quiet = l.head, 0
 	l.datagrams++
 	if d.repair {
 		l.repaired++

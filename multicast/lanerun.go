@@ -10,8 +10,12 @@ import (
 // Figures of the loop that sends.
 const (
 	trainTime = 500 * time.Microsecond // that a train takes on the wire
-	maxLate   = 10 * time.Millisecond  // that the loop may catch up
+	lateBytes = 256 << 10              // that the loop may catch up at once, if it was late,
+	minLate   = 10 * time.Millisecond  // within these bounds
+	maxLate   = 60 * time.Millisecond
 	prefetch  = 6                      // frames that are read before they are needed
+	holdTime  = 15 * time.Millisecond  // that the preface waits for the next receiver
+	maxHold   = 60 * time.Millisecond  // that it waits in all
 	linkPause = 200 * time.Millisecond // before a link that is down is tried again
 )
 
@@ -31,6 +35,8 @@ type laneRun struct {
 	due    time.Time // when the next train may be sent
 	silent time.Time // when SYNC was last sent, or data
 	looked time.Time // when the lane was last sampled
+	held   time.Time // until when pieces of the preface wait for more receivers
+	since  time.Time // when they began to wait
 }
 
 // newLaneRun makes the lane of that number.
@@ -50,6 +56,18 @@ func (x *session) newLaneRun(id int) (*laneRun, error) {
 	r.train = make([]byte, maxTrain*r.size())
 	x.lanes = append(x.lanes, r)
 	return r, nil
+}
+
+// hold lets the pieces of the preface wait a moment for more receivers, since
+// those of a room come together. session.mu is held.
+func (r *laneRun) hold(now time.Time) {
+	if now.After(r.held) {
+		r.since = now
+	}
+	r.held = now.Add(holdTime)
+	if last := r.since.Add(maxHold); r.held.After(last) {
+		r.held = last
+	}
 }
 
 // size returns the length of a datagram.
@@ -103,6 +121,7 @@ func (r *laneRun) decide(now time.Time) time.Duration {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	l := r.lane
+	l.holding = now.Before(r.held)
 	if now.Sub(r.looked) >= samplePeriod {
 		r.looked = now
 		for _, number := range l.sample(now) {
@@ -128,6 +147,9 @@ func (r *laneRun) decide(now time.Time) time.Duration {
 	}
 	wait, hurry := l.silence(now)
 	if left := wait - now.Sub(r.silent); left > 0 {
+		if l.holding {
+			return min(left, r.held.Sub(now))
+		}
 		return left
 	}
 	r.silent = now
@@ -171,8 +193,10 @@ func (r *laneRun) send(ctx context.Context) error {
 	rate := r.rate()
 	r.x.mu.Unlock()
 	now := time.Now()
-	if r.due.Before(now.Add(-maxLate)) {
-		r.due = now.Add(-maxLate)
+	late := time.Duration(lateBytes * 8 / rate * 1e9)
+	late = min(max(late, minLate), maxLate)
+	if r.due.Before(now.Add(-late)) {
+		r.due = now.Add(-late)
 	}
 	r.due = r.due.Add(time.Duration(float64(len(r.plan)*r.x.wire*8) / rate * 1e9))
 	return err

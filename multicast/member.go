@@ -146,6 +146,8 @@ func (x *session) assign(m *member, r *laneRun) error {
 	if m.ready {
 		r.lane.drop(m.number, x.pieces)
 		r.lane.need(m.number, m.lacks)
+	} else {
+		r.hold(now)
 	}
 	r.wake()
 	return errors.Join(m.control.send(join{lane: r.lane.id, group: r.group}), m.control.send(x.pulse(m)))

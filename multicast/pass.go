@@ -31,11 +31,11 @@ func (l *lane) nextInPass() (datagram, bool) {
 // choose returns the frame that is to be sent next, -1 if there is none:
 // pieces of the preface first.
 func (l *lane) choose() int {
-	if f := l.queue.next(0); f < l.pieces || !l.started {
-		if f >= l.pieces {
-			return -1
-		}
+	if f := l.queue.next(0); f >= 0 && f < l.pieces && !l.holding {
 		return f
+	}
+	if !l.started {
+		return -1
 	}
 	if f := l.queue.next(max(l.cursor, l.pieces)); f >= 0 {
 		return f

@@ -132,7 +132,7 @@ func (l *lane) adapt(now time.Time) {
 	var datagrams float64
 	active := 0
 	for _, p := range l.peers {
-		if p.lacks.len() == 0 || now.Sub(p.heard) > time.Second {
+		if p.lacks.len() == 0 || now.Sub(p.heard) > 2*time.Second {
 			continue
 		}
 		active++

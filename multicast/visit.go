@@ -17,10 +17,11 @@ import (
 
 // Figures of a receiver, sections 6 and 10.
 const (
-	deafTime     = 4 * time.Second // without data before it fetches
-	keepAlive    = time.Second     // between reports, at most
-	socketBuffer = 16 << 20        // bytes
-	farewellTime = 3 * time.Second // for the answer to DONE
+	deafTime     = 4 * time.Second        // without data before it fetches
+	keepAlive    = time.Second            // between reports, at most
+	calmInterval = 200 * time.Millisecond // from which on reports without loss may wait
+	socketBuffer = 16 << 20               // bytes
+	farewellTime = 3 * time.Second        // for the answer to DONE
 	fetchers     = 3
 )
 
@@ -264,42 +265,59 @@ func (x *reception) confirm(ctx context.Context) error {
 	return nil
 }
 
-// reporting sends reports until ctx ends.
+// reporting sends reports until ctx ends: after each interval, or when asked to
+// hurry. Where the interval is long, one that would tell of no loss may wait.
 func (v *visit) reporting(ctx context.Context) error {
-	last := time.Now()
+	sent, looked := time.Now(), time.Now()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	first := true
 	for {
-		v.mu.Lock()
-		interval, in := v.interval, v.in
-		v.mu.Unlock()
-		if in == nil {
-			interval = keepAlive
-		}
-		if first && in != nil {
+		interval, taking := v.reportInterval()
+		if first && taking {
 			first = false
-			last = last.Add(-time.Duration(rand.Float64() * float64(interval)))
+			looked = looked.Add(-time.Duration(rand.Float64() * float64(interval)))
 		}
-		timer.Reset(max(interval-time.Since(last), 0))
+		timer.Reset(max(interval-time.Since(looked), 0))
 		select {
 		case <-timer.C:
+			looked = time.Now()
+			if interval >= calmInterval && looked.Sub(sent) < keepAlive-interval/2 && v.isCalm() {
+				continue
+			}
 		case <-v.retimed:
 			continue
 		case <-v.hurry:
 			if !v.x.isIncomplete() {
 				continue
 			}
-			if wait := v.hurried() - time.Since(last); wait > 0 {
+			if wait := v.hurried() - time.Since(sent); wait > 0 {
 				pause(ctx, wait)
 			}
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		last = time.Now()
+		sent, looked = time.Now(), time.Now()
 		v.sendReport()
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
 	}
+}
+
+// reportInterval returns the time between reports, and whether there is a lane.
+func (v *visit) reportInterval() (interval time.Duration, taking bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.in == nil {
+		return keepAlive, false
+	}
+	return v.interval, true
+}
+
+// isCalm tells whether nothing was lost since the last report.
+func (v *visit) isCalm() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.in == nil {
+		return false
+	}
+	return v.in.isCalm()
 }

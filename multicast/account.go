@@ -25,7 +25,7 @@ func (l *lane) report(id int, r *report, now time.Time) (done int) {
 		return done // of a lane that it has left
 	}
 	p.heard, p.full = now, r.full
-	p.head, p.received = r.head, max(p.received, r.received)
+	p.head, p.received, p.lag = r.head, max(p.received, r.received), l.head-r.head
 	if !p.based && r.received > 0 {
 		p.based, p.baseHead, p.baseRx = true, p.head, p.received
 		p.sampleHead, p.sampleRx = p.head, p.received

@@ -77,6 +77,7 @@ type lanePeer struct {
 	head   uint64 // of its last report
 	seen   int    // number of the first entry of the log that no report has covered
 
+	lag        uint64 // datagrams that had been sent behind the head of its last report
 	received   uint64 // of its last report
 	baseHead   uint64 // head and received of the first report that told what was received
 	baseRx     uint64

@@ -19,18 +19,20 @@ const (
 	pacePatience = 2 * time.Second
 	paceConfirm  = 100 * time.Millisecond // that congestion must last
 	paceSettle   = 20 * time.Millisecond  // until a higher rate shows in what arrives
+	paceLag      = 12 * time.Millisecond  // that receivers are behind what was sent, where no queue fills
 	paceDrain    = 60 * time.Millisecond  // until a queue on the way has run dry
 )
 
 // A pace decides how fast a lane sends, from what its receivers lose.
 type pace struct {
-	cap, floor, rate float64 // bits per second
-	wire             int     // bytes of a datagram on the wire
-	ramping          bool    // the rate is still being found
-	median           float64 // loss when it was last looked at
-	base             float64 // loss that has nothing to do with the rate
-	sent, lost       float64 // datagrams at the present rate, and of these the lost ones
-	mark             uint64  // sequence from which on loss speaks of the present rate
+	cap, floor, rate float64       // bits per second
+	wire             int           // bytes of a datagram on the wire
+	ramping          bool          // the rate is still being found
+	lag              time.Duration // of the median receiver's last report behind what had been sent
+	median           float64       // loss when it was last looked at
+	base             float64       // loss that has nothing to do with the rate
+	sent, lost       float64       // datagrams at the present rate, and of these the lost ones
+	mark             uint64        // sequence from which on loss speaks of the present rate
 	calm             time.Time
 	badSince         time.Time
 
@@ -95,6 +97,8 @@ func (p *pace) decide(bad bool, m float64, head uint64, now time.Time) {
 	case bad && (p.ramping || now.Sub(p.badSince) >= paceConfirm):
 		p.slower(m, head)
 		p.calm = now
+	case p.ramping && p.lag > paceLag:
+		// A queue on the way fills. What comes next, loss or none, will tell.
 	case p.ramping && p.rate < p.cap:
 		p.set(2*p.rate, head)
 		p.calm = now

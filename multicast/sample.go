@@ -128,7 +128,7 @@ func (l *lane) chances() []float64 {
 // adapt lets the pace learn, if enough peers have been sampled at the present
 // rate: half of them, or while the rate is still being found, twenty.
 func (l *lane) adapt(now time.Time) {
-	var losses []float64
+	var losses, lags []float64
 	var datagrams float64
 	active := 0
 	for _, p := range l.peers {
@@ -137,7 +137,7 @@ func (l *lane) adapt(now time.Time) {
 		}
 		active++
 		if p.valid {
-			losses = append(losses, p.sample)
+			losses, lags = append(losses, p.sample), append(lags, float64(p.lag))
 			datagrams += p.sampled
 		}
 	}
@@ -145,6 +145,9 @@ func (l *lane) adapt(now time.Time) {
 		return
 	}
 	rate := l.pace.rate
+	if len(lags) > 0 {
+		l.pace.lag = time.Duration(lowerMedian(lags) * float64(8*l.pace.wire) / rate * 1e9)
+	}
 	if l.pace.learn(losses, datagrams, l.head, now); l.pace.rate == rate {
 		return
 	}

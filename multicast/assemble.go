@@ -24,8 +24,9 @@ type assembler struct {
 	spare  [][]byte  // symbol buffers
 	spares [][]byte  // frame buffers
 
-	full bool     // a frame was ignored since the last report, for want of memory
-	done []uint32 // since the last report
+	full    bool      // a frame was ignored since the last report, for want of memory
+	refused *frameSet // frames that were ignored, until they begin again
+	done    []uint32  // since the last report
 }
 
 // maxGap is what a number takes in a report at most, in bytes.
@@ -62,7 +63,7 @@ type extraSymbol struct {
 func newAssembler(symbol, stride, pieces, frames int, size func(frame int) int, budget int) *assembler {
 	a := &assembler{
 		symbol: symbol, stride: stride, pieces: pieces, size: size, budget: budget,
-		known: pieces, lacks: newFrameSet(frames), open: map[uint32]*assembly{},
+		known: pieces, lacks: newFrameSet(frames), refused: newFrameSet(frames), open: map[uint32]*assembly{},
 	}
 	for f := range pieces {
 		a.lacks.add(f)
@@ -83,7 +84,7 @@ func (a *assembler) know(size func(frame int) int, lacks *frameSet) {
 func (a *assembler) take(h *header, payload []byte) *assembly {
 	s := a.last
 	if s == nil || s.frame != h.frame {
-		if s = a.find(h.frame); s == nil {
+		if s = a.find(h.frame, int(h.symbol)); s == nil {
 			return nil
 		}
 		a.last = s
@@ -113,8 +114,10 @@ func (a *assembler) take(h *header, payload []byte) *assembly {
 }
 
 // find returns the assembly of a frame, a new one if the frame is lacking and
-// there is room, else nil.
-func (a *assembler) find(frame uint32) *assembly {
+// there is room, else nil. A frame that was ignored is begun with one of its
+// first symbols only, since the rest alone would have to be repaired.
+func (a *assembler) find(frame uint32, symbol int) *assembly {
+	const firstSymbols = 8
 	if int64(frame) >= int64(a.known) || !a.lacks.has(int(frame)) {
 		return nil
 	}
@@ -123,10 +126,13 @@ func (a *assembler) find(frame uint32) *assembly {
 	}
 	c := newCut(a.size(int(frame)), a.symbol)
 	need := c.symbols * a.stride
-	if len(a.open) > 0 && (a.used+need > a.budget || a.listed+c.blocks+maxGap > maxBody/2) {
+	room := len(a.open) == 0 || a.used+need <= a.budget && a.listed+c.blocks+maxGap <= maxBody/2
+	if !room || symbol >= firstSymbols && a.refused.has(int(frame)) {
 		a.full = true
+		a.refused.add(int(frame))
 		return nil
 	}
+	a.refused.remove(int(frame))
 	a.used += need
 	a.listed += c.blocks + maxGap
 	s := &assembly{frame: frame, cut: c, blocks: make([]blockAssembly, c.blocks), left: c.blocks}

@@ -85,3 +85,13 @@ func (n *slowLink) arrives(now time.Time) bool {
 	n.free = n.free.Add(time.Duration(roomWire * 8 / n.rate * 1e9))
 	return n.next == nil || n.next.arrives(now)
 }
+
+// brokenLink carries nothing for a while.
+type brokenLink struct {
+	from   time.Time
+	length time.Duration
+}
+
+func (n *brokenLink) arrives(now time.Time) bool {
+	return now.Before(n.from) || now.Sub(n.from) >= n.length
+}

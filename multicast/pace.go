@@ -35,6 +35,7 @@ type pace struct {
 	mark             uint64        // sequence from which on loss speaks of the present rate
 	calm             time.Time
 	badSince         time.Time
+	burst            bool // the last sample was bad by itself
 
 	testing  bool    // the rate has just fallen because of loss
 	tests    int     // how often since
@@ -78,6 +79,10 @@ func (p *pace) learn(losses []float64, datagrams float64, head uint64, now time.
 		return
 	}
 	sudden := least(m, datagrams) > p.base+paceLoss
+	if p.burst && !sudden { // it has passed, and has nothing to do with the rate
+		p.sent, p.lost, mean = datagrams, m*datagrams, m
+	}
+	p.burst = sudden
 	bad := sudden || least(mean, p.sent) > p.base+paceLoss
 	if sudden {
 		mean = m
@@ -171,6 +176,12 @@ func (p *pace) share(m float64) float64 {
 		return p.rate / 2
 	}
 	return 0.98 * p.rate * (1 - m) / (1 - p.base)
+}
+
+// crowd lets the rate fall because most receivers have no room for what comes.
+func (p *pace) crowd(head uint64, now time.Time) {
+	p.ramping, p.testing, p.calm = false, false, now
+	p.set(0.9*p.rate, head)
 }
 
 // set changes the rate.

@@ -14,6 +14,7 @@ type room struct {
 	lane      *lane
 	receivers []*seat
 	events    eventQueue
+	scheduled int // events so far
 	now       time.Time
 	begun     time.Time
 	sampled   time.Time
@@ -48,6 +49,7 @@ type seat struct {
 	head     uint64
 	received uint64
 	reported time.Time
+	arrived  time.Time // when its last report comes
 	interval time.Duration
 	hears    bool // takes part in the lane
 	gone     bool
@@ -55,7 +57,7 @@ type seat struct {
 	finished time.Time
 	disk     func(now time.Time) time.Time // when a frame that is complete at now is written
 	stray    func() []time.Duration        // how late copies of a datagram come
-	late     func() time.Duration          // how much later than others its reports come; negative: never
+	late     func() time.Duration          // how much later than others its reports come
 	window   *window                       // of a seat with stray
 }
 
@@ -113,7 +115,10 @@ func (s *seat) memory(r *room, budget int) {
 	}
 }
 
-func (r *room) after(d time.Duration, do func()) { heap.Push(&r.events, event{r.now.Add(d), do}) }
+func (r *room) after(d time.Duration, do func()) {
+	r.scheduled++
+	heap.Push(&r.events, event{r.now.Add(d), r.scheduled, do})
+}
 
 // die makes a receiver fall silent.
 func (s *seat) die() { s.gone, s.hears = true, false }
@@ -145,9 +150,12 @@ func (r *room) send(s *seat) {
 	r.reports++
 	r.reported += int64(size)
 	r.largest = max(r.largest, size)
-	if late := s.late(); late >= 0 {
-		r.after(r.delay+late, func() { r.lane.report(s.id, rep, r.now) })
+	at := r.now.Add(r.delay + s.late())
+	if at.Before(s.arrived) {
+		at = s.arrived // reports come in order
 	}
+	s.arrived = at
+	r.after(at.Sub(r.now), func() { r.lane.report(s.id, rep, r.now) })
 }
 
 // wrote notes that a frame is on the disk of a receiver, which is done with
@@ -219,7 +227,7 @@ func (r *room) deliver(s *seat, sequence uint64, h *header) {
 		return
 	}
 	if at := s.disk(r.now); at.After(r.now) {
-		heap.Push(&r.events, event{at, func() { r.wrote(s, f) }})
+		r.after(at.Sub(r.now), func() { r.wrote(s, f) })
 		return
 	}
 	r.wrote(s, f)
@@ -316,14 +324,20 @@ func (r *room) sample() {
 	}
 	slowest := 0.0
 	for id, p := range r.parked {
+		delete(r.parked, id)
+		s := r.receivers[id]
+		if s.gone {
+			continue
+		}
 		if slowest == 0 || p.goodput < slowest {
 			slowest = p.goodput
 		}
 		r.lane.join(id, r.now)
 		r.lane.need(id, p.lacks)
-		s := r.receivers[id]
-		s.head, s.received, s.hears = 0, 0, s.finished.IsZero() && !s.gone
-		delete(r.parked, id)
+		s.head, s.received, s.hears = 0, 0, s.finished.IsZero()
+	}
+	if slowest == 0 {
+		return
 	}
 	r.lane.pace.restart(linkShare*slowest, r.lane.head)
 }
@@ -370,16 +384,22 @@ func atMost(t *testing.T, what string, got, limit float64) {
 
 // An event is something that happens in a room at its time.
 type event struct {
-	at time.Time
-	do func()
+	at     time.Time
+	number int // those of one time happen in order
+	do     func()
 }
 
 type eventQueue []event
 
-func (q eventQueue) Len() int           { return len(q) }
-func (q eventQueue) Less(i, j int) bool { return q[i].at.Before(q[j].at) }
-func (q eventQueue) Swap(i, j int)      { q[i], q[j] = q[j], q[i] }
-func (q *eventQueue) Push(x any)        { *q = append(*q, x.(event)) }
+func (q eventQueue) Len() int { return len(q) }
+func (q eventQueue) Less(i, j int) bool {
+	if q[i].at.Equal(q[j].at) {
+		return q[i].number < q[j].number
+	}
+	return q[i].at.Before(q[j].at)
+}
+func (q eventQueue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
+func (q *eventQueue) Push(x any)   { *q = append(*q, x.(event)) }
 func (q *eventQueue) Pop() any {
 	old := *q
 	e := old[len(old)-1]

@@ -126,16 +126,20 @@ func (l *lane) chances() []float64 {
 }
 
 // adapt lets the pace learn, if enough peers have been sampled at the present
-// rate: half of them, or while the rate is still being found, twenty.
+// rate: half of them, or while the rate is still being found, twenty. Where
+// most have full buffers, their disks set the pace.
 func (l *lane) adapt(now time.Time) {
 	var losses, lags []float64
 	var datagrams float64
-	active := 0
+	active, full := 0, 0
 	for _, p := range l.peers {
 		if p.lacks.len() == 0 || now.Sub(p.heard) > 2*time.Second {
 			continue
 		}
 		active++
+		if p.full {
+			full++
+		}
 		if p.valid {
 			losses, lags = append(losses, p.sample), append(lags, float64(p.lag))
 			datagrams += p.sampled
@@ -148,7 +152,12 @@ func (l *lane) adapt(now time.Time) {
 	if len(lags) > 0 {
 		l.pace.lag = time.Duration(lowerMedian(lags) * float64(8*l.pace.wire) / rate * 1e9)
 	}
-	if l.pace.learn(losses, datagrams, l.head, now); l.pace.rate == rate {
+	if 2*full > active {
+		l.pace.crowd(l.head, now)
+	} else {
+		l.pace.learn(losses, datagrams, l.head, now)
+	}
+	if l.pace.rate == rate {
 		return
 	}
 	for _, p := range l.peers {
@@ -162,7 +171,7 @@ func (l *lane) adapt(now time.Time) {
 // isBehind tells whether a peer has lost far more than is usual for a while.
 func (p *lanePeer) isBehind(usual float64, now time.Time) bool {
 	sure := p.loss - 3*math.Sqrt(p.loss*(1-p.loss)/max(p.sampled, 1)) // up to chance: three standard deviations
-	if sure <= behindLoss || p.loss <= usual {
+	if sure <= behindLoss || p.sample <= behindLoss || p.loss <= usual {
 		p.badSince = time.Time{}
 		return false
 	}

@@ -334,6 +334,7 @@ func (l *lane) of(frame int) *sending {
 	s := &sending{frame: frame, cut: c, blocks: make([]blockState, c.blocks), last: l.head}
 	for b := range s.blocks {
 		s.blocks[b].next = c.source(b)
+		s.blocks[b].sequences = make([]uint64, 0, c.source(b)+paritySymbols/2)
 	}
 	l.largest = max(l.largest, c.symbols)
 	l.sent[frame] = s

@@ -30,6 +30,10 @@ func (l *lane) report(id int, r *report, now time.Time) (done int) {
 		p.based, p.baseHead, p.baseRx = true, p.head, p.received
 		p.sampleHead, p.sampleRx = p.head, p.received
 	}
+	if p.based && p.lacks.len() > 0 && p.head >= p.sampleHead+sampleLeast {
+		p.take(&l.pace)
+		l.fresh = true
+	}
 	for i := range r.open {
 		l.open(p, r.head, &r.open[i])
 	}

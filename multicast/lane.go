@@ -39,7 +39,8 @@ type lane struct {
 	log      sentLog
 	pace     pace
 	extra    parityPlan
-	largest  int // symbols of the largest frame so far
+	largest  int  // symbols of the largest frame so far
+	fresh    bool // peers have been sampled since sample was called
 
 	datagrams, repaired int64
 }
@@ -89,6 +90,7 @@ type lanePeer struct {
 	loss       float64 // of late
 	sentSum    float64 // datagrams, over a longer time, and of these
 	lostSum    float64 // the lost ones
+	outage     float64 // the most datagrams that it lost from one sample to the next
 	caused     int64   // repairs
 	badSince   time.Time
 	heard      time.Time // when its last report came

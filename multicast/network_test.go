@@ -86,12 +86,13 @@ func (n *slowLink) arrives(now time.Time) bool {
 	return n.next == nil || n.next.arrives(now)
 }
 
-// brokenLink carries nothing for a while.
+// brokenLink carries nothing for a while, and else what the next network does.
 type brokenLink struct {
 	from   time.Time
 	length time.Duration
+	next   network
 }
 
 func (n *brokenLink) arrives(now time.Time) bool {
-	return now.Before(n.from) || now.Sub(n.from) >= n.length
+	return n.next.arrives(now) && (now.Before(n.from) || now.Sub(n.from) >= n.length)
 }

@@ -23,14 +23,12 @@ const (
 // advance to it, and returns the peers that are behind. It is to be called
 // every samplePeriod.
 func (l *lane) sample(now time.Time) (behind []int) {
-	losses, fresh := l.losses()
-	if fresh {
-		l.extra.learn(l.chances())
-	}
-	if len(losses) > 1 {
+	if losses := l.losses(); len(losses) > 1 {
 		behind = l.allBehind(losses, now)
 	}
-	if fresh {
+	if l.fresh {
+		l.fresh = false
+		l.extra.learn(l.chances())
 		l.adapt(now)
 	}
 	return behind
@@ -46,28 +44,30 @@ func (l *lane) allBehind(losses []float64, now time.Time) (behind []int) {
 		}
 	}
 	ofLate, inAll := behindTimes*lowerMedian(losses), behindTimes*lowerMedian(all)
+	usual, _ := l.interval()
+	patience := max(behindTime, 2*usual) // all of them have reported within
 	for _, p := range l.peers {
-		if p.lacks.len() > 0 && (p.isBehind(ofLate, now) || l.isGreedy(p, inAll)) {
+		switch {
+		case p.lacks.len() == 0:
+		case !p.isLosing(ofLate) && !l.isGreedy(p, inAll):
+			p.badSince = time.Time{}
+		case p.badSince.IsZero():
+			p.badSince = now
+		case now.Sub(p.badSince) >= patience:
 			behind = append(behind, p.id)
 		}
 	}
 	return behind
 }
 
-// losses samples the peers that lack something, and returns what they lose of
-// late. fresh tells that there are new samples.
-func (l *lane) losses() (losses []float64, fresh bool) {
+// losses returns what the peers that lack something lose of late.
+func (l *lane) losses() (list []float64) {
 	for _, p := range l.peers {
-		if p.lacks.len() == 0 {
-			continue
+		if p.lacks.len() > 0 {
+			list = append(list, p.loss)
 		}
-		if p.based && p.head >= p.sampleHead+sampleLeast {
-			p.take(&l.pace)
-			fresh = true
-		}
-		losses = append(losses, p.loss)
 	}
-	return losses, fresh
+	return list
 }
 
 // take computes a peer's loss since the last sample.
@@ -84,8 +84,9 @@ func (p *lanePeer) take(c *pace) {
 		p.loss = p.sample
 	}
 	p.loss += 0.4 * (p.sample - p.loss)
-	if !p.valid {
-		return // it speaks of a rate that is no more
+	p.outage = max(p.outage, lost)
+	if !p.valid || p.sample > paceOutage {
+		return // it speaks of a rate that is no more, or of none
 	}
 	p.sentSum, p.lostSum = p.sentSum+sent, p.lostSum+lost
 	if p.sentSum > sampleMemory {
@@ -168,17 +169,11 @@ func (l *lane) adapt(now time.Time) {
 	}
 }
 
-// isBehind tells whether a peer has lost far more than is usual for a while.
-func (p *lanePeer) isBehind(usual float64, now time.Time) bool {
+// isLosing tells whether a peer loses far more than is usual, of late and in
+// its last sample.
+func (p *lanePeer) isLosing(usual float64) bool {
 	sure := p.loss - 3*math.Sqrt(p.loss*(1-p.loss)/max(p.sampled, 1)) // up to chance: three standard deviations
-	if sure <= behindLoss || p.sample <= behindLoss || p.loss <= usual {
-		p.badSince = time.Time{}
-		return false
-	}
-	if p.badSince.IsZero() {
-		p.badSince = now
-	}
-	return now.Sub(p.badSince) >= behindTime
+	return sure > behindLoss && p.sample > behindLoss && p.loss > usual
 }
 
 // lostAll returns how many datagrams a peer has lost since it joined.
@@ -193,12 +188,13 @@ func (p *lanePeer) lostShare() float64 {
 
 // isGreedy tells whether a peer causes more repairs than it says it has lost
 // datagrams, or more than its share because it loses far more than is usual.
+// Its longest outage is forgiven.
 func (l *lane) isGreedy(p *lanePeer, usual float64) bool {
 	burst := behindBurst/float64(l.symbol) + float64(2*l.largest)
 	if float64(p.caused) > p.lostAll()+burst {
 		return true
 	}
-	allowed := behindShare*float64(l.head-p.joined) + burst
+	allowed := behindShare*float64(l.head-p.joined) + burst + p.outage
 	if p.lostShare() <= max(usual, behindShare) || float64(p.caused) <= allowed {
 		return false
 	}

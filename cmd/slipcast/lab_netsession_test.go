@@ -117,8 +117,8 @@ func TestRootNetStart(t *testing.T) {
 		least, most time.Duration // from the moment that both are there
 	}{
 		{"wait", []string{"--wait", "2", "--start-after", "1m"}, 0, 15 * time.Second},
-		{"start-after", []string{"--wait", "3", "--start-after", "3s"}, time.Second, time.Minute},
-		{"settle", []string{"--settle", "2s", "--start-after", "1m"}, time.Second, time.Minute},
+		{"start-after", []string{"--wait", "3", "--start-after", "2s"}, time.Second, time.Minute},
+		{"settle", []string{"--settle", "1500ms", "--start-after", "1m"}, time.Second, time.Minute},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			n, targets := n.in(t), labNew(t, 2)

@@ -18,6 +18,7 @@ func (l *lane) report(id int, r *report, now time.Time) (done int) {
 	for _, f := range r.done { // true whenever it was said
 		if p.lacks.remove(int(f)) {
 			l.served(int(f))
+			l.progress(p)
 			done++
 		}
 	}

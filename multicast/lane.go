@@ -25,6 +25,10 @@ type lane struct {
 
 	peers []*lanePeer // in the order of joining
 	want  []uint16    // by frame: how many peers lack it
+	owed  int         // symbols of the frames that a peer lacks
+	spent int         // symbols that were sent since a peer last had a frame more
+
+	idleSince time.Time // until when what is sent may have helped
 
 	queue   *frameSet // frames to be sent whole
 	cursor  int       // where the pass is
@@ -93,6 +97,9 @@ type lanePeer struct {
 	outage     float64 // the most datagrams that it lost from one sample to the next
 	caused     int64   // repairs
 	badSince   time.Time
+	since      time.Time // when it last had, or lacked, a frame more
+	moved      bool      // it has had, or lacked, one more since then
+	stuck      bool      // nothing helps it
 	heard      time.Time // when its last report came
 	based      bool      // baseHead and baseRx are known
 	valid      bool      // loss was sampled at the present rate
@@ -161,6 +168,7 @@ func (l *lane) drop(id, frames int) {
 	for f := range frames {
 		if p.lacks.remove(f) {
 			l.served(f)
+			l.progress(p)
 		}
 	}
 }
@@ -182,7 +190,10 @@ func (l *lane) lack(p *lanePeer, f int) {
 	if !p.lacks.add(f) {
 		return
 	}
-	l.want[f]++
+	if l.want[f]++; l.want[f] == 1 {
+		l.owed += newCut(l.size(f), l.symbol).symbols
+	}
+	p.moved = true
 	if s := l.sent[f]; s == nil || !s.inPass {
 		l.queue.add(f)
 	}
@@ -218,6 +229,7 @@ func (l *lane) served(f int) {
 	if l.want[f]--; l.want[f] > 0 {
 		return
 	}
+	l.owed -= newCut(l.size(f), l.symbol).symbols
 	l.queue.remove(f)
 	s := l.sent[f]
 	if s == nil {
@@ -287,6 +299,7 @@ func (l *lane) number(d datagram) datagram {
 	l.head++
 	l.lastData, l.quiet = l.head, 0
 	l.datagrams++
+	l.spent++
 	if d.repair {
 		l.repaired++
 	}

@@ -11,12 +11,16 @@ import (
 // checkLane complains about a lane whose parts do not agree.
 func checkLane(t *testing.T, l *lane) {
 	t.Helper()
+	owed := 0
 	for f := range l.frames {
 		n := 0
 		for _, p := range l.peers {
 			if p.lacks.has(f) {
 				n++
 			}
+		}
+		if n > 0 {
+			owed += newCut(l.size(f), l.symbol).symbols
 		}
 		s := l.sent[f]
 		switch {
@@ -29,6 +33,9 @@ func checkLane(t *testing.T, l *lane) {
 		case n > 0 && !l.queue.has(f) && l.head < horizon:
 			t.Fatalf("frame %d is lacking, but neither queued nor sent", f)
 		}
+	}
+	if owed != l.owed {
+		t.Fatalf("%d symbols are owed, want %d", l.owed, owed)
 	}
 	if l.pass.s != nil && (!l.pass.s.inPass || l.sent[l.pass.s.frame] != l.pass.s) {
 		t.Fatalf("frame %d is in the pass, but not known to be", l.pass.s.frame)

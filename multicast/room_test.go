@@ -25,8 +25,10 @@ type room struct {
 	largest   int   // bytes of a report
 	sources   int   // symbols of all frames
 	parked    map[int]*parking
-	behind    []int  // those that were, in order
-	inspect   func() // called after every event
+	behind    []int       // those that were, in order
+	falls     map[int]int // how often receivers were behind since they were done with a frame
+	givenUp   []int       // those that were, in order
+	inspect   func()      // called after every event
 	train     []datagram
 	flights   []flight
 	onSent    func(d []datagram) // called for every train
@@ -73,7 +75,7 @@ func newRoom(t *testing.T, frames, size int, rate float64) *room {
 
 // newMixedRoom makes a room for frames of any size.
 func newMixedRoom(t *testing.T, frames int, size func(f int) int, rate float64) *room {
-	r := &room{t: t, now: time.Unix(1000, 0), delay: 500 * time.Microsecond, parked: map[int]*parking{}}
+	r := &room{t: t, now: time.Unix(1000, 0), delay: 500 * time.Microsecond, parked: map[int]*parking{}, falls: map[int]int{}}
 	r.begun = r.now
 	r.lane = newLane(laneOptions{frames: frames, size: size, symbol: roomSymbol, rate: rate, floor: 5e6, wire: roomWire})
 	r.lane.started = true
@@ -155,7 +157,11 @@ func (r *room) send(s *seat) {
 		at = s.arrived // reports come in order
 	}
 	s.arrived = at
-	r.after(at.Sub(r.now), func() { r.lane.report(s.id, rep, r.now) })
+	r.after(at.Sub(r.now), func() {
+		if r.lane.report(s.id, rep, r.now) > 0 {
+			delete(r.falls, s.id)
+		}
+	})
 }
 
 // wrote notes that a frame is on the disk of a receiver, which is done with
@@ -315,6 +321,10 @@ func (r *room) step() time.Time {
 func (r *room) sample() {
 	for _, id := range r.lane.sample(r.now) {
 		r.behind = append(r.behind, id)
+		if r.falls[id]++; r.falls[id] > maxLanes || r.lane.peer(id).stuck {
+			r.giveUp(id)
+			continue
+		}
 		goodput := r.lane.pace.rate * (1 - r.lane.peer(id).loss)
 		r.receivers[id].hears = false
 		r.parked[id] = &parking{r.lane.leave(id), goodput}
@@ -340,6 +350,13 @@ func (r *room) sample() {
 		return
 	}
 	r.lane.pace.restart(linkShare*slowest, r.lane.head)
+}
+
+// giveUp lets a receiver go, as a session does if nothing helps.
+func (r *room) giveUp(id int) {
+	r.givenUp = append(r.givenUp, id)
+	r.lane.leave(id)
+	r.receivers[id].die()
 }
 
 // busy tells whether anybody is not done.

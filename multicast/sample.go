@@ -20,9 +20,12 @@ const (
 )
 
 // sample looks at what the receivers lose, adapts the pace and the parity in
-// advance to it, and returns the peers that are behind. It is to be called
-// every samplePeriod.
+// advance to it, and returns the peers that are behind, or stuck. It is to be
+// called every samplePeriod.
 func (l *lane) sample(now time.Time) (behind []int) {
+	if stuck := l.allStuck(now); len(stuck) > 0 {
+		return stuck // the others are looked at next time
+	}
 	if losses := l.losses(); len(losses) > 1 {
 		behind = l.allBehind(losses, now)
 	}

@@ -22,6 +22,10 @@ func (x *session) fallBehind(r *laneRun, number int) {
 	if m == nil || p == nil || m.control == nil {
 		return
 	}
+	if p.stuck {
+		x.abandon(m, fmt.Sprintf("it has had no frame more for %v, whatever was sent", stuckTime))
+		return
+	}
 	m.goodput = r.lane.pace.rate * (1 - p.loss)
 	why := fmt.Sprintf("it loses %.0f %% of what is sent", 100*p.loss)
 	x.log.Warn("receiver falls behind", "receiver", m.hello.name, "err", why)
@@ -42,6 +46,15 @@ func (x *session) fallBehind(r *laneRun, number int) {
 	default:
 		m.control.send(join{lane: r.lane.id, leave: true})
 	}
+	x.nudge()
+}
+
+// abandon gives a member up that nothing helps. x.mu is held.
+func (x *session) abandon(m *member, why string) {
+	x.log.Warn("receiver is given up", "receiver", m.hello.name, "err", why)
+	x.detach(m)
+	m.state, m.reason = Failed, why
+	m.control.send(dropped{why})
 	x.nudge()
 }
 

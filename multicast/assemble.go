@@ -206,17 +206,6 @@ func (a *assembler) drop(s *assembly) {
 	}
 }
 
-// skip notes that a frame has come in another way, or need not come.
-func (a *assembler) skip(frame int) {
-	if !a.lacks.remove(frame) {
-		return
-	}
-	a.done = append(a.done, uint32(frame))
-	if s := a.open[uint32(frame)]; s != nil {
-		a.drop(s)
-	}
-}
-
 // report fills in what a report says of frames. What it lists as done is not
 // listed again; what is too much waits for the next one.
 func (a *assembler) report(r *report) {

@@ -57,19 +57,23 @@ func newControl(conn *tls.Conn, from end) *control {
 	return &control{conn: conn, from: from, wake: make(chan struct{}, 1)}
 }
 
+// A connector makes the connection below that of TLS.
+type connector func(ctx context.Context, to netip.AddrPort) (net.Conn, error)
+
 // dialControl connects to the control port of a sender.
-func dialControl(ctx context.Context, addr netip.AddrPort, fingerprint []byte) (*tls.Conn, error) {
-	dialer := &tls.Dialer{
-		NetDialer: &net.Dialer{Timeout: dialTime},
-		Config:    clientTLS(fingerprint, alpnControl),
-	}
+func dialControl(ctx context.Context, connect connector, addr netip.AddrPort, fingerprint []byte) (*tls.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*dialTime)
 	defer cancel()
-	conn, err := dialer.DialContext(ctx, "tcp", addr.String())
+	raw, err := connect(ctx, addr)
 	if err != nil {
 		return nil, err
 	}
-	return conn.(*tls.Conn), nil // as tls.Dialer says
+	conn := tls.Client(raw, clientTLS(fingerprint, alpnControl))
+	if err := conn.HandshakeContext(ctx); err != nil {
+		raw.Close()
+		return nil, err
+	}
+	return conn, nil
 }
 
 // exporter returns the 32 bytes that are particular to the connection, which

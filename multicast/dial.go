@@ -18,7 +18,7 @@ const (
 // datagram that opens a TCP connection is lost, the kernel waits a second
 // before it sends another (RFC 6298, section 2), which is too long for a room
 // that waits for its last receiver.
-func dialFirst(ctx context.Context, addrs []netip.AddrPort, fingerprint []byte) (*tls.Conn, netip.AddrPort, error) {
+func dialFirst(ctx context.Context, connect connector, addrs []netip.AddrPort, fingerprint []byte) (*tls.Conn, netip.AddrPort, error) {
 	type dialed struct {
 		conn *tls.Conn
 		from netip.AddrPort
@@ -32,7 +32,7 @@ func dialFirst(ctx context.Context, addrs []netip.AddrPort, fingerprint []byte) 
 		calls++
 		open++
 		go func() { // dialFirst takes every result
-			conn, err := dialControl(ctx, from, fingerprint)
+			conn, err := dialControl(ctx, connect, from, fingerprint)
 			results <- dialed{conn, from, err}
 		}()
 	}

@@ -43,11 +43,10 @@ type fetcher struct {
 
 // newFetcher returns a fetcher from a control port. It connects when there is
 // something to fetch.
-func newFetcher(control netip.AddrPort, fingerprint []byte, token [tokenSize]byte) *fetcher {
-	dialer := &net.Dialer{Timeout: dialTime}
+func newFetcher(connect connector, control netip.AddrPort, fingerprint []byte, token [tokenSize]byte) *fetcher {
 	transport := &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return dialer.DialContext(ctx, "tcp", control.String())
+			return connect(ctx, control)
 		},
 		TLSClientConfig:     clientTLS(fingerprint, alpnHTTPS),
 		TLSHandshakeTimeout: dialTime,

@@ -1,6 +1,7 @@
 package multicast
 
 import (
+	"fmt"
 	"slices"
 	"sync"
 )
@@ -11,7 +12,7 @@ const cacheFrames = 64
 
 // A frameCache reads the frames of a session, each once as long as it is in
 // use, and keeps the last ones with their parity. It is safe for concurrent
-// use, but for the parity of a frame, which one goroutine at a time asks for.
+// use.
 type frameCache struct {
 	source Source
 	coder  *coder
@@ -31,7 +32,9 @@ type cachedFrame struct {
 	data   []byte
 	err    error
 	users  int
-	parity [][]byte // of each block, nil until it is asked for
+
+	coding sync.Mutex // guards what follows while there are users: lanes may share a frame
+	parity [][]byte   // of each block, nil until it is asked for
 }
 
 func newFrameCache(source Source, c *coder) *frameCache {
@@ -125,7 +128,11 @@ func (c *frameCache) read(frame int, buf []byte) ([]byte, error) {
 		start := frame * pieceSize
 		return c.source.Preface()[start : start+c.size(frame)], nil
 	}
-	return c.source.ReadFrame(frame-c.pieces, buf)
+	data, err := c.source.ReadFrame(frame-c.pieces, buf)
+	if want := c.size(frame); err == nil && len(data) != want {
+		return nil, fmt.Errorf("frame %d has become %d bytes long, was %d", frame-c.pieces, len(data), want)
+	}
+	return data, err
 }
 
 // symbol copies a symbol of a block into dst, zeros behind its end.
@@ -137,6 +144,8 @@ func (c *frameCache) symbol(e *cachedFrame, block, number int, dst []byte) error
 		clear(dst[copy(dst, e.data[start:]):])
 		return nil
 	}
+	e.coding.Lock()
+	defer e.coding.Unlock()
 	if e.parity[block] == nil {
 		if err := c.code(e, cut, block); err != nil {
 			return err

@@ -3,6 +3,7 @@ package multicast
 import (
 	"context"
 	"errors"
+	"math"
 	"net"
 	"os"
 	"sync"
@@ -15,17 +16,18 @@ import (
 type intake struct {
 	v      *visit
 	lane   uint8
-	socket *dataReceiver
+	socket dataIn
 	size   int // of a datagram
 	tag    uint16
-	gone   chan struct{} // closed when receiving has ended
 
 	mu                     sync.Mutex // guards what follows
 	window                 window
 	head                   uint64
 	received               uint64
-	bad                    uint32
+	bad                    int64
+	first                  uint64     // position of the datagram that came first
 	toldHead, toldReceived uint64     // in the last report
+	counted                Progress   // what was added to that of the reception
 	sealers                [2]*sealer // of the present epoch and the one before
 	epoch                  uint8
 	hurried                time.Duration
@@ -47,20 +49,19 @@ func (v *visit) follow(ctx context.Context, g *errgroup.Group) error {
 	if j.leave || v.fetching {
 		return nil
 	}
-	socket, err := newDataReceiver(receiverOptions{Interface: v.ifi, Group: j.group, Buffer: socketBuffer})
+	socket, err := v.x.ports.receive(receiverOptions{Interface: v.ifi, Group: j.group, Buffer: socketBuffer})
 	if err != nil {
 		v.x.log.Warn("no multicast", "err", err)
 		v.startFetching(err.Error(), true)
 		return nil
 	}
-	x := v.x
+	x, o := v.x, v.offer
 	x.mu.Lock()
-	o := x.offer
 	x.progress.Buffer, x.progress.Offload = socket.buffer(), socket.offload()
 	x.mu.Unlock()
 	in := &intake{
 		v: v, lane: j.lane, socket: socket, size: datagramSize(o.symbolSize), tag: uint16(o.session),
-		gone: make(chan struct{}), heard: time.Now(), hurried: 10 * time.Millisecond,
+		heard: time.Now(), hurried: 10 * time.Millisecond,
 	}
 	in.sealers[0] = newSealer(o.secret[:], o.session, j.lane, 0)
 	v.in = in
@@ -84,7 +85,6 @@ func (v *visit) leave() {
 
 // run receives until the socket is closed.
 func (in *intake) run() error {
-	defer close(in.gone)
 	take := in.take
 	for {
 		err := in.socket.receive(take)
@@ -110,13 +110,13 @@ func (in *intake) take(p []byte) {
 	in.mu.Lock()
 	payload, ok := in.open(&h, p)
 	if !ok || !in.window.take(h.position()) {
-		if !ok {
-			in.bad++
-		}
+		in.bad++
 		in.mu.Unlock()
 		return
 	}
-	in.received++
+	if in.received++; in.received == 1 {
+		in.first = h.position()
+	}
 	in.head = max(in.head, h.position()+1)
 	in.heard, in.rejoined = time.Now(), 0
 	in.mu.Unlock()
@@ -157,7 +157,7 @@ func (in *intake) open(h *header, p []byte) ([]byte, bool) {
 	if h.epoch < in.epoch {
 		return nil, false
 	}
-	o := in.v.x.offer
+	o := in.v.offer
 	next := newSealer(o.secret[:], o.session, in.lane, h.epoch) // a forger makes us work, as with any seal
 	payload, err := next.open(p)
 	if err != nil {
@@ -219,9 +219,11 @@ func (v *visit) hurried() time.Duration {
 func (x *reception) symbol(h *header, payload []byte) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	if len(x.failures) > 0 && x.isMistrusted(int(h.frame)) {
+		return
+	}
 	if s := x.asm.take(h, payload); s != nil {
-		x.queue = append(x.queue, s)
-		x.arrived.Signal()
+		x.enqueue(&parcel{frame: int(s.frame), s: s, asm: x.asm, coder: x.coder})
 	}
 }
 
@@ -246,12 +248,12 @@ func (v *visit) sendReport() {
 	r := &report{written: uint64(x.progress.Written)}
 	if in != nil {
 		in.mu.Lock()
-		r.lane, r.head, r.received, r.bad = in.lane, in.head, in.received, in.bad
+		r.lane, r.head, r.received = in.lane, in.head, in.received
 		in.toldHead, in.toldReceived = in.head, in.received
+		in.count(&x.progress)
 		in.mu.Unlock()
-		x.progress.Datagrams, x.progress.Dropped = int64(r.received), int64(r.bad)
-		x.progress.Missed = int64(r.head) - int64(r.received)
 	}
+	r.bad = uint32(min(x.progress.Dropped, math.MaxUint32))
 	x.asm.report(r)
 	if in == nil || r.head == 0 {
 		r.open = nil
@@ -260,6 +262,19 @@ func (v *visit) sendReport() {
 		r.done = below(r.done, x.pieces)
 	}
 	v.control.send(r)
+}
+
+// count adds to a progress what has come since the last time. What was sent
+// before the first datagram came was not missed. in.mu is held.
+func (in *intake) count(p *Progress) {
+	now := Progress{Datagrams: int64(in.received), Dropped: in.bad}
+	if in.received > 0 {
+		now.Missed = max(int64(in.head-in.first)-now.Datagrams, 0)
+	}
+	p.Datagrams += now.Datagrams - in.counted.Datagrams
+	p.Dropped += now.Dropped - in.counted.Dropped
+	p.Missed += now.Missed - in.counted.Missed
+	in.counted = now
 }
 
 // below returns the numbers of an ascending list that are below n.
@@ -300,7 +315,7 @@ func (v *visit) listen(now time.Time) {
 			v.startFetching("no multicast arrives on "+v.ifi.Name, true)
 		}
 	case silent >= deafTimes[rejoined]:
-		v.x.log.Debug("no multicast, joining again", "group", in.socket.Group)
+		v.x.log.Debug("no multicast, joining again", "lane", in.lane)
 		in.socket.rejoin() // an error is the same silence
 		in.mu.Lock()
 		in.rejoined++
@@ -312,13 +327,16 @@ func (v *visit) listen(now time.Time) {
 // decision, of which the sender is told. A receiver that is merely deaf goes on
 // listening. v.mu is held.
 func (v *visit) startFetching(why string, own bool) {
+	if !own {
+		v.deaf = false // the sender wants no word of multicast any more
+	}
+	if !v.deaf {
+		v.closeIntake()
+	}
 	if v.fetching {
 		return
 	}
 	v.fetching = true
-	if !v.deaf {
-		v.closeIntake()
-	}
 	if own {
 		v.control.send(mode{fetches: true, why: cutText(why, maxString)})
 	}
@@ -327,7 +345,7 @@ func (v *visit) startFetching(why string, own bool) {
 	defer x.mu.Unlock()
 	x.byHTTPS = true
 	x.change(Fetching, why)
-	x.arrived.Broadcast()
+	x.wanted.Broadcast()
 }
 
 // stopFetching takes multicast again. v.mu is held.
@@ -339,105 +357,4 @@ func (v *visit) stopFetching() {
 	defer x.mu.Unlock()
 	x.byHTTPS = false
 	x.change(Receiving, "")
-}
-
-// fetchAll fetches what must be fetched, until ctx ends.
-func (v *visit) fetchAll(ctx context.Context) error {
-	x := v.x
-	stop := context.AfterFunc(ctx, func() {
-		x.mu.Lock()
-		defer x.mu.Unlock()
-		x.arrived.Broadcast()
-	})
-	defer stop()
-	f := newFetcher(x.from, x.print[:], x.offer.token)
-	defer f.close()
-	g, gctx := errgroup.WithContext(ctx)
-	for range fetchers {
-		g.Go(func() error {
-			for {
-				n := x.toFetch(gctx)
-				if n < 0 {
-					return nil
-				}
-				if err := x.fetchOne(gctx, f, n); err != nil {
-					return err
-				}
-			}
-		})
-	}
-	return g.Wait()
-}
-
-// toFetch waits for a frame that must be fetched, and takes it, or returns -1
-// when ctx has ended.
-func (x *reception) toFetch(ctx context.Context) int {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	for {
-		if ctx.Err() != nil || x.stopped {
-			return -1
-		}
-		if n := len(x.byHand); n > 0 {
-			f := x.byHand[n-1]
-			x.byHand = x.byHand[:n-1]
-			if x.asm.lacks.has(f) {
-				x.putting++
-				return f
-			}
-			continue
-		}
-		if x.byHTTPS {
-			if f := x.nextFetch(); f >= 0 {
-				x.putting++
-				return f
-			}
-		}
-		x.arrived.Wait()
-	}
-}
-
-// nextFetch returns the next lacking frame that is not being fetched, -1 if
-// there is none.
-func (x *reception) nextFetch() int {
-	for f := x.asm.lacks.next(0); f >= 0; f = x.asm.lacks.next(f + 1) {
-		if !x.fetching[f] && f < x.asm.known {
-			x.fetching[f] = true
-			return f
-		}
-	}
-	return -1
-}
-
-// fetchOne fetches a frame and puts it.
-func (x *reception) fetchOne(ctx context.Context, f *fetcher, frame int) error {
-	x.mu.Lock()
-	size := x.asm.size(frame)
-	x.mu.Unlock()
-	data, err := f.fetch(ctx, frame, size, nil)
-	fetched := err == nil
-	if err == nil {
-		err = x.put(ctx, frame, data)
-	}
-	x.mu.Lock()
-	x.putting--
-	delete(x.fetching, frame)
-	if err == nil && x.asm.lacks.has(frame) {
-		x.asm.skip(frame)
-		x.count(frame, int64(size))
-		x.progress.Fetched += int64(size)
-	}
-	last := err == nil && x.isComplete()
-	x.arrived.Broadcast()
-	x.mu.Unlock()
-	switch {
-	case err != nil && fetched:
-		x.end(err) // damaged a last time, or the disk is full
-	case last:
-		x.complete(ctx)
-	}
-	if fetched {
-		return nil
-	}
-	return err
 }

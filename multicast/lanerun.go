@@ -24,7 +24,7 @@ type laneRun struct {
 	x      *session
 	lane   *lane
 	group  netip.AddrPort
-	out    *dataSender
+	out    dataOut
 	roused chan struct{}
 
 	sealer *sealer
@@ -42,7 +42,7 @@ type laneRun struct {
 // newLaneRun makes the lane of that number.
 func (x *session) newLaneRun(id int) (*laneRun, error) {
 	group := chooseGroup(x.opt.IPv6, x.opt.Hops > 1)
-	out, err := newDataSender(senderOptions{Interface: x.ifi, Group: group, Hops: x.opt.Hops, Loopback: true})
+	out, err := x.ports.send(senderOptions{Interface: x.ifi, Group: group, Hops: x.opt.Hops, Loopback: true})
 	if err != nil {
 		return nil, err
 	}
@@ -129,7 +129,7 @@ func (r *laneRun) decide(now time.Time) time.Duration {
 		}
 	}
 	r.plan = r.plan[:0]
-	for len(r.plan) < r.trainLength() {
+	for most := r.trainLength(); len(r.plan) < most; {
 		d, ok := l.next()
 		if !ok {
 			break
@@ -181,8 +181,10 @@ func (r *laneRun) send(ctx context.Context) error {
 		n += r.size()
 	}
 	err := r.out.send(r.train[:n], r.size())
-	for errors.Is(err, errLinkDown) { // what was lost is repaired
+	if errors.Is(err, errLinkDown) {
 		r.x.log.Warn("link is down", "err", err)
+	}
+	for errors.Is(err, errLinkDown) { // what was lost is repaired
 		pause(ctx, linkPause)
 		if ctx.Err() != nil {
 			return ctx.Err()

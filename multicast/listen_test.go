@@ -98,7 +98,7 @@ func TestListen(t *testing.T) {
 // TestControlServer has both protocols on one port.
 func TestControlServer(t *testing.T) {
 	p := newTestPort(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.URL.Path) }))
-	conn, err := dialControl(withTimeout(t), p.addr, p.fingerprint)
+	conn, err := dialControl(withTimeout(t), connectTCP, p.addr, p.fingerprint)
 	if err != nil {
 		t.Fatal(err)
 	}

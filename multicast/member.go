@@ -11,8 +11,16 @@ import (
 	"time"
 )
 
-// giveUp is how long a receiver that was lost is waited for.
-const giveUp = 30 * time.Second
+// Bounds of the patience with receivers.
+const (
+	giveUp       = 30 * time.Second // after one was lost
+	stallTime    = 30 * time.Minute // without a frame that it has written
+	prepareTime  = 12 * time.Hour   // until it knows what it lacks
+	maxReceivers = 4096             // of a session
+	maxJoins     = 64               // of one receiver, after which it is to fetch
+	talkTime     = 2 * time.Millisecond
+	talkBurst    = 500 // messages that may come at once; then one each talkTime
+)
 
 // A member is a receiver of a session, as its sender sees it. All fields are
 // guarded by session.mu.
@@ -29,19 +37,26 @@ type member struct {
 	lacked  int       // how many these were at first
 	done    int       // of these
 	lane    *laneRun  // nil if none
+	joins   int       // how often it has joined the first lane
+	ordered bool      // it was told to fetch
 	goodput float64   // bits per second that it got when it fell behind
 
 	joined  time.Time
+	since   time.Time // when it connected
+	moved   time.Time // when it last got on
 	heard   time.Time // when it last said anything, or was lost
 	written int64
-	bad     uint32
+	bad     uint32 // datagrams that it has dropped since it connected,
+	before  int64  // and those before
 	full    bool
-	report  report
 	rate    meter
 }
 
 // over tells whether the session need not wait for m.
 func (m *member) over() bool { return m.state == Done || m.state == Failed }
+
+// waits tells whether m is behind and waits for its turn.
+func (m *member) waits() bool { return m.state == Behind && m.lane == nil }
 
 // A meter is a rate over the last few seconds.
 type meter struct {
@@ -71,7 +86,12 @@ var errLeft = errors.New("done")
 func (x *session) serve(ctx context.Context, conn *tls.Conn) {
 	c := newControl(conn, fromReceiver)
 	var m *member
+	var talk time.Time // when what was heard would be said at the pace that is allowed
 	err := c.run(ctx, func(msg message) error {
+		talk = later(talk, time.Now().Add(-talkBurst*talkTime)).Add(talkTime)
+		if wait := time.Until(talk); wait > 0 {
+			pause(ctx, wait) // it waits in the kernel, and at last in the receiver
+		}
 		if m == nil {
 			h, ok := msg.(hello)
 			if !ok {
@@ -108,13 +128,34 @@ func (x *session) welcome(ctx context.Context, c *control, conn *tls.Conn, h hel
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	m := x.enter(c, h, remote.Addr().Unmap())
+	if m == nil {
+		return nil, errors.Join(errFull, c.send(dropped{errFull.Error()}))
+	}
 	o := x.offer
 	o.proof = prove(x.key, proofOfSender, exported)
-	return m, errors.Join(c.send(o), x.assign(m, x.lanes[0]))
+	return m, errors.Join(c.send(o), x.admit(m))
+}
+
+// errFull refuses a receiver.
+var errFull = errors.New("the session has as many receivers as it can have")
+
+// admit lets a member into the first lane, or makes it fetch if it comes and
+// goes all the time, since each time costs the others.
+func (x *session) admit(m *member) error {
+	if m.joins++; m.joins <= maxJoins {
+		return x.assign(m, x.lanes[0])
+	}
+	return x.order(m, "it has joined too often")
+}
+
+// order makes a member fetch.
+func (x *session) order(m *member, why string) error {
+	m.state, m.reason, m.ordered = Fetching, why, true
+	return m.control.send(fetch{why})
 }
 
 // enter finds or makes the member for a receiver. A new connection takes the
-// place of an old one.
+// place of an old one. It returns nil if there are too many.
 func (x *session) enter(c *control, h hello, address netip.Addr) *member {
 	now := time.Now()
 	for _, m := range x.members {
@@ -127,12 +168,18 @@ func (x *session) enter(c *control, h hello, address netip.Addr) *member {
 		}
 		x.numbers++
 		m.number, m.hello, m.address, m.control = x.numbers, h, address, c
-		m.state, m.reason, m.ready, m.lacks, m.heard = Joining, "", false, nil, now
+		m.state, m.reason, m.ready, m.lacks, m.ordered = Joining, "", false, nil, false
+		m.heard, m.since, m.moved = now, now, now
+		m.before, m.bad, m.written, m.full, m.goodput, m.rate = m.before+int64(m.bad), 0, 0, false, 0, meter{}
 		x.log.Info("receiver is back", "receiver", h.name, "address", address)
 		return m
 	}
+	if len(x.members) == maxReceivers {
+		x.log.Warn("receiver refused", "receiver", h.name, "address", address, "err", errFull)
+		return nil
+	}
 	x.numbers++
-	m := &member{number: x.numbers, hello: h, address: address, control: c, state: Joining, joined: now, heard: now}
+	m := &member{number: x.numbers, hello: h, address: address, control: c, state: Joining, joined: now, since: now, moved: now, heard: now}
 	x.members = append(x.members, m)
 	x.log.Info("receiver joins", "receiver", h.name, "address", address, "target", h.target)
 	return m
@@ -141,7 +188,7 @@ func (x *session) enter(c *control, h hello, address netip.Addr) *member {
 // assign puts a member into a lane and tells it.
 func (x *session) assign(m *member, r *laneRun) error {
 	now := time.Now()
-	m.lane = r
+	m.lane, m.moved = r, now
 	r.lane.join(m.number, now)
 	if m.ready {
 		r.lane.drop(m.number, x.pieces)
@@ -150,7 +197,7 @@ func (x *session) assign(m *member, r *laneRun) error {
 		r.hold(now)
 	}
 	r.wake()
-	return errors.Join(m.control.send(join{lane: r.lane.id, group: r.group}), m.control.send(x.pulse(m)))
+	return errors.Join(m.control.send(join{lane: r.lane.id, group: r.group}), m.control.send(pulseFor(m, x.pulse())))
 }
 
 // detach takes a member out of its lane.
@@ -167,6 +214,9 @@ func (x *session) hear(m *member, c *control, msg message) error {
 	defer x.mu.Unlock()
 	if m.control != c {
 		return errLeft // a newer connection has taken its place
+	}
+	if m.over() {
+		return errLeft // it was told
 	}
 	m.heard = time.Now()
 	switch msg := msg.(type) {
@@ -193,11 +243,13 @@ func (x *session) need(m *member, n need) error {
 	if err != nil {
 		return err
 	}
-	m.lacks, m.ready = lacks, true
+	if m.ready {
+		return fmt.Errorf("%w: a second need", errMalformed)
+	}
+	m.lacks, m.ready, m.moved = lacks, true, m.heard
 	m.lacked, m.done = lacks.len(), 0
-	m.state = Ready
-	if x.started() {
-		m.state = Receiving
+	if m.state == Joining {
+		m.state = x.taking(m)
 	}
 	if m.lane != nil {
 		m.lane.lane.drop(m.number, x.pieces)
@@ -209,9 +261,20 @@ func (x *session) need(m *member, n need) error {
 	return nil
 }
 
+// taking returns the state of a member that takes part in a lane.
+func (x *session) taking(m *member) State {
+	switch {
+	case !m.ready:
+		return Joining
+	case !x.started():
+		return Ready
+	}
+	return Receiving
+}
+
 // report takes in a report.
 func (x *session) report(m *member, raw rawReport) error {
-	r := &m.report
+	r := &x.parsed
 	if err := r.parse(raw, x.blocks); err != nil {
 		return err
 	}
@@ -219,10 +282,11 @@ func (x *session) report(m *member, raw rawReport) error {
 		for _, f := range r.done {
 			if m.lacks.remove(int(f)) {
 				m.done++
+				m.moved = m.heard
 			}
 		}
 	}
-	m.bad, m.full, m.written = r.bad, r.full, int64(r.written)
+	m.bad, m.full, m.written = r.bad, r.full, int64(min(r.written, x.offer.bytes))
 	m.rate.add(m.written, m.heard)
 	if m.lane != nil && m.lane.lane.id == r.lane {
 		m.lane.lane.report(m.number, r, m.heard)
@@ -233,15 +297,17 @@ func (x *session) report(m *member, raw rawReport) error {
 
 // mode takes in that a member gets no multicast, or gets it after all.
 func (x *session) mode(m *member, msg mode) error {
-	x.detach(m)
-	if !msg.fetches {
-		m.state, m.reason = Receiving, ""
-		if !m.ready {
-			m.state = Joining
-		}
+	switch {
+	case msg.fetches == (m.state == Fetching):
+		return nil
+	case !msg.fetches && m.ordered:
+		return x.order(m, m.reason)
+	case !msg.fetches:
+		m.state, m.reason = x.taking(m), ""
 		x.log.Info("receiver gets multicast after all", "receiver", m.hello.name)
-		return x.assign(m, x.lanes[0])
+		return x.admit(m)
 	}
+	x.detach(m)
 	m.state, m.reason = Fetching, msg.why
 	x.log.Warn("receiver gets no multicast", "receiver", m.hello.name, "err", msg.why)
 	x.nudge()

@@ -41,6 +41,8 @@ type Receiver struct {
 	// Watch is called when something changes that people wait for, and once a
 	// second, from one goroutine. nil is allowed.
 	Watch func(Progress)
+
+	ports *ports // nil for that of the kernel
 }
 
 // An Offer is what a sender has.
@@ -66,7 +68,7 @@ type Progress struct {
 	Written   int64  // bytes of frames
 	Datagrams int64  // taken
 	Missed    int64  // that were sent and never came
-	Dropped   int64  // because of their form or seal
+	Dropped   int64  // because of their form or seal, or because they came again
 	Repaired  int64  // symbols that were computed from parity
 	Fetched   int64  // bytes by HTTPS
 	Receivers int    // of the session
@@ -85,29 +87,32 @@ var (
 // Run finds the session and takes part in it until all that the Sink lacks is
 // in its place. It returns the last progress in any case.
 func (r *Receiver) Run(ctx context.Context) (Progress, error) {
-	x, err := newReception(r)
+	x, err := newReception(ctx, r)
 	if err != nil {
 		return Progress{}, err
 	}
+	defer x.hangUp()
 	wctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
 	running.Go(func() { x.work(wctx) })
 	running.Go(func() { x.watch(wctx) })
-	err = x.visits(ctx)
+	err = x.settle(ctx, x.visits(ctx))
 	cancel()
 	running.Wait()
 	return x.snapshot(), err
 }
 
-// visits visits the sender, again if it was lost, until the reception ends.
+// visits visits the sender, again if it was lost, until the reception ends or
+// no sender has been of any use for too long. It returns why there will be no
+// further visit.
 func (x *reception) visits(ctx context.Context) error {
-	patience, wait := x.wait(), fetchPause
+	patience, since, wait := x.wait(), time.Now(), fetchPause
 	for {
-		conn, from, err := x.connect(ctx, patience)
+		conn, from, err := x.connect(x.calling, patience-time.Since(since))
 		if err != nil {
 			return err
 		}
-		began := time.Now()
+		began, got := time.Now(), x.snapshot().Got
 		err = x.visit(ctx, conn, from)
 		switch {
 		case x.hasEnded():
@@ -118,11 +123,14 @@ func (x *reception) visits(ctx context.Context) error {
 			return err
 		}
 		x.lose(err)
-		if time.Since(began) > retryMax {
-			wait = fetchPause
+		if time.Since(began) > retryMax || x.snapshot().Got > got {
+			patience, since, wait = x.retry(), time.Now(), fetchPause
 		}
-		pause(ctx, wait/2+rand.N(wait/2))
-		patience, wait = x.retry(), min(2*wait, retryMax)
+		pause(x.calling, wait/2+rand.N(wait/2))
+		wait = min(2*wait, retryMax)
+		if time.Since(since) >= patience {
+			return fmt.Errorf("%w: %w", ErrNoSession, err)
+		}
 	}
 }
 
@@ -144,6 +152,9 @@ func (x *reception) lose(err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.byHTTPS = false
+	if x.stage == filling && x.busy {
+		return // it is not needed any more
+	}
 	x.change(Lost, "the sender, which was lost: "+reasonOf(err))
 }
 
@@ -185,14 +196,14 @@ func (x *reception) tryConnect(ctx context.Context) (*tls.Conn, netip.AddrPort, 
 		if err != nil {
 			return nil, from, err
 		}
-		return dialFirst(ctx, []netip.AddrPort{from}, x.r.Fingerprint)
+		return dialFirst(ctx, x.ports.connect, []netip.AddrPort{from}, x.r.Fingerprint)
 	}
-	b, err := openBeacon(x.r.Interface, netip.Addr{})
+	b, err := x.ports.beacon(x.r.Interface, netip.Addr{})
 	if err != nil {
 		return nil, netip.AddrPort{}, err
 	}
 	defer b.close()
-	s, err := findSession(ctx, b, x.r.Session, x.key)
+	s, err := findSession(ctx, b, x.name(), x.key)
 	if err != nil {
 		return nil, netip.AddrPort{}, err
 	}
@@ -200,7 +211,18 @@ func (x *reception) tryConnect(ctx context.Context) (*tls.Conn, netip.AddrPort, 
 	if print == nil {
 		print = s.fingerprint[:]
 	}
-	return dialFirst(ctx, s.addrs, print)
+	return dialFirst(ctx, x.ports.connect, s.addrs, print)
+}
+
+// name returns that of the session to look for: once it was found, no other
+// will do.
+func (x *reception) name() string {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.offer != nil {
+		return x.offer.name
+	}
+	return x.r.Session
 }
 
 // parseFrom reads the address of a sender, with or without a port.

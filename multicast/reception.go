@@ -19,57 +19,91 @@ const (
 	defaultWait   = 10 * time.Minute
 	defaultRetry  = 2 * time.Minute
 	maxPreface    = 1 << 30 // bytes that a receiver takes
+	maxTaken      = 1 << 26 // frames of a session that a receiver takes
+)
+
+// A stage is what a reception is to do next.
+type stage int
+
+const (
+	confirming stage = iota // its user is asked whether to take what is offered
+	preparing               // the preface comes, then the sink is prepared
+	filling                 // the frames come, then the sink is finished
 )
 
 // A reception is a Receiver at work. It outlives the connections to its
 // sender, so that what has come is not lost with one.
 type reception struct {
-	r        *Receiver
-	log      *slog.Logger
-	key      []byte
-	changed  chan struct{} // something for Watch
-	prepared chan struct{} // closed when the sink is prepared
-	finished chan struct{} // closed when the sink is finished, or has failed
+	r         *Receiver
+	ports     *ports
+	log       *slog.Logger
+	key       []byte
+	calling   context.Context // while a sender is needed
+	hangUp    context.CancelFunc
+	changed   chan struct{} // something for Watch
+	confirmed chan struct{} // closed when the user wants what is offered
+	prepared  chan struct{} // closed when the sink is prepared
+	finished  chan struct{} // closed when the sink is finished, or has failed
 
-	mu        sync.Mutex
-	offer     *offer // of the present or last session, nil before the first
-	from      netip.AddrPort
-	print     [32]byte // fingerprint of the sender
-	coder     *coder
-	asm       *assembler
-	preface   []byte
-	pieces    int
-	plan      *Plan       // once the sink is prepared
-	queue     []*assembly // complete frames, not yet put
-	putting   int         // frames that are being put
-	failures  map[uint32]int
-	byHand    []int // frames to fetch, because they came wrong twice
-	byHTTPS   bool  // everything is to be fetched
-	fetching  map[int]bool
-	confirmed bool
-	progress  Progress
-	arrived   sync.Cond // of queue, byHand, finishing; its lock is mu
-	stopped   bool
-	ended     bool
-	final     error // how it ended
+	mu       sync.Mutex
+	offer    *offer // of the present or last session, nil before the first
+	from     netip.AddrPort
+	print    [32]byte // fingerprint of the sender
+	coder    *coder
+	asm      *assembler
+	preface  []byte
+	pieces   int
+	plan     *Plan // once the sink is prepared
+	stage    stage
+	busy     bool         // the stage ends: Confirm, Prepare or Finish runs
+	distrust bool         // the preface has come wrong
+	queue    []*parcel    // not yet put
+	taken    map[int]bool // frames in queue and those that are being put
+	brought  int          // of these, how many were fetched
+	failures map[int]int  // how often frames came wrong
+	byHTTPS  bool         // everything is to be fetched
+	fetching map[int]bool // frames that are being fetched
+	progress Progress
+	arrived  sync.Cond // something for the workers; its lock is mu
+	wanted   sync.Cond // something for those that fetch, or wait for the end; likewise
+	stopped  bool
+	ended    bool
+	final    error // how it ended
 }
 
 // newReception fills in the defaults of r.
-func newReception(r *Receiver) (*reception, error) {
-	if r.Key != "" && len(r.Key) < minKey {
-		return nil, fmt.Errorf("the key has %d bytes, at least %d are needed", len(r.Key), minKey)
+func newReception(ctx context.Context, r *Receiver) (*reception, error) {
+	if err := r.check(); err != nil {
+		return nil, err
 	}
 	x := &reception{
-		r: r, log: r.Log, key: keyOf(r.Key), changed: make(chan struct{}, 1),
-		prepared: make(chan struct{}), finished: make(chan struct{}),
-		failures: map[uint32]int{}, fetching: map[int]bool{},
+		r: r, ports: r.ports, log: r.Log, key: keyOf(r.Key), changed: make(chan struct{}, 1),
+		confirmed: make(chan struct{}), prepared: make(chan struct{}), finished: make(chan struct{}),
+		taken: map[int]bool{}, failures: map[int]int{}, fetching: map[int]bool{},
+	}
+	x.calling, x.hangUp = context.WithCancel(ctx)
+	if x.ports == nil {
+		x.ports = kernelPorts()
 	}
 	if x.log == nil {
 		x.log = slog.New(slog.DiscardHandler)
 	}
-	x.arrived.L = &x.mu
+	x.arrived.L, x.wanted.L = &x.mu, &x.mu
 	x.progress.State = Joining
 	return x, nil
+}
+
+// check refuses what no receiver may be.
+func (r *Receiver) check() error {
+	switch {
+	case r.Key != "" && len(r.Key) < minKey:
+		return fmt.Errorf("the key has %d bytes, at least %d are needed", len(r.Key), minKey)
+	case cutText(r.ID, maxString) == "":
+		return errors.New("the receiver has no ID")
+	case len(r.Session) > maxName:
+		return fmt.Errorf("the name of the session has %d bytes, at most %d fit", len(r.Session), maxName)
+	}
+	return nil
 }
 
 func (x *reception) memory() int          { return int(orDefault(x.r.Memory, defaultMemory)) }
@@ -95,39 +129,47 @@ func (x *reception) change(state State, waiting string) {
 }
 
 // accept takes in what a sender offers. The first offer decides what comes;
-// later ones must be of the same content. x.mu is not held.
+// later ones must be of the same content.
 func (x *reception) accept(o *offer, from netip.AddrPort, print [32]byte) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.offer == nil {
-		if o.preface > maxPreface {
-			return fmt.Errorf("%w: a preface of %d bytes", ErrRefused, o.preface)
+	switch {
+	case x.offer == nil:
+		if err := x.begin(o); err != nil {
+			return err
 		}
-		x.pieces = pieces(int(o.preface))
-		x.preface = make([]byte, o.preface)
-		x.coder = newCoder(o.symbolSize)
-		size := func(f int) int { return min(pieceSize, int(o.preface)-f*pieceSize) }
-		x.asm = newAssembler(o.symbolSize, x.coder.stride(), x.pieces, x.pieces+int(o.frames), size, x.memory())
-	} else if o.prefaceDigest != x.offer.prefaceDigest || o.frames != x.offer.frames {
+	case o.prefaceDigest != x.offer.prefaceDigest || o.preface != x.offer.preface || o.frames != x.offer.frames:
 		return fmt.Errorf("%w: it offers other content than before", ErrRefused)
-	}
-	if o.symbolSize != x.coder.symbolSize { // another interface there: what is half done is of no use
+	case o.symbolSize != x.coder.symbolSize: // another interface there: what is half done is of no use
 		x.restart(o.symbolSize)
 	}
 	x.offer, x.from, x.print = o, from, print
+	if x.stage != filling {
+		x.change(Joining, x.doing())
+	}
+	x.arrived.Broadcast() // Confirm is due
 	return nil
 }
 
-// restart forgets half-done frames for symbols of another size.
+// begin makes room for the content of the first offer. x.mu is held.
+func (x *reception) begin(o *offer) error {
+	if o.preface > maxPreface || o.frames > maxTaken {
+		return fmt.Errorf("%w: it has %d frames and a preface of %d bytes", ErrRefused, o.frames, o.preface)
+	}
+	x.pieces = pieces(int(o.preface))
+	x.preface = make([]byte, o.preface)
+	x.coder = newCoder(o.symbolSize)
+	size := func(f int) int { return min(pieceSize, int(o.preface)-f*pieceSize) }
+	x.asm = newAssembler(o.symbolSize, x.coder.stride(), x.pieces, x.pieces+int(o.frames), size, x.memory())
+	return nil
+}
+
+// restart forgets half-done frames for symbols of another size. Frames that
+// are complete are still put by what they were made with. x.mu is held.
 func (x *reception) restart(symbol int) {
 	old := x.asm
 	x.coder = newCoder(symbol)
 	x.asm = newAssembler(symbol, x.coder.stride(), 0, old.lacks.size(), old.size, x.memory())
-	for _, s := range old.open {
-		if s.left > 0 {
-			x.asm.lacks.add(int(s.frame))
-		}
-	}
 	x.asm.lacks.merge(old.lacks)
 	x.asm.known, x.asm.done = old.known, old.done
 }
@@ -141,24 +183,13 @@ func (x *reception) described() Offer {
 	}
 }
 
-// work puts frames that are complete, until the sink is finished or has
-// failed.
-func (x *reception) work(ctx context.Context) {
-	stop := context.AfterFunc(ctx, x.stop)
-	defer stop()
-	var running sync.WaitGroup
-	for range x.workers() {
-		running.Go(func() { x.putAll(ctx) })
-	}
-	running.Wait()
-}
-
 // stop ends the workers.
 func (x *reception) stop() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.stopped = true
 	x.arrived.Broadcast()
+	x.wanted.Broadcast()
 }
 
 // end tells how the reception ended. Only the first time counts.
@@ -173,167 +204,96 @@ func (x *reception) end(err error) {
 		x.change(Done, "")
 	}
 	close(x.finished)
+	x.hangUp()
 	x.arrived.Broadcast()
-}
-
-// putAll takes complete frames from the queue and puts them into the sink.
-func (x *reception) putAll(ctx context.Context) {
-	var buf []byte
-	shards := make([][]byte, 0, maxSource+paritySymbols)
-	for {
-		s := x.take()
-		if s == nil {
-			return
-		}
-		var err error
-		if buf, err = x.assembled(s, shards, buf); err == nil {
-			err = x.put(ctx, int(s.frame), buf)
-		}
-		x.putDone(ctx, s, err)
-	}
-}
-
-// take waits for a complete frame; it returns nil when there will be none.
-func (x *reception) take() *assembly {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	for len(x.queue) == 0 && !x.stopped {
-		x.arrived.Wait()
-	}
-	if x.stopped {
-		return nil
-	}
-	s := x.queue[0]
-	x.queue = x.queue[1:]
-	x.putting++
-	return s
-}
-
-// assembled returns the bytes of a complete frame in buf, which it grows as
-// needed.
-func (x *reception) assembled(s *assembly, shards [][]byte, buf []byte) ([]byte, error) {
-	symbol, stride := s.cut.symbolSize, x.coder.stride()
-	for b := range s.blocks {
-		if err := x.restore(s, b, shards); err != nil {
-			return buf, err
-		}
-	}
-	if cap(buf) < s.cut.length {
-		buf = make([]byte, s.cut.length)
-	}
-	buf = buf[:s.cut.length]
-	for i := range s.cut.symbols {
-		copy(buf[i*symbol:], s.data[i*stride:i*stride+symbol])
-	}
-	return buf, nil
-}
-
-// restore computes the source symbols of a block that did not come.
-func (x *reception) restore(s *assembly, block int, shards [][]byte) error {
-	b := &s.blocks[block]
-	if len(b.extra) == 0 {
-		return nil
-	}
-	k, first, stride := s.cut.source(block), s.cut.first(block), x.coder.stride()
-	shards = shards[:k+paritySymbols]
-	clear(shards)
-	for i := range k {
-		at := (first + i) * stride
-		shards[i] = s.data[at : at+stride : at+stride]
-		if b.held[i>>6]>>(i&63)&1 == 0 {
-			shards[i] = shards[i][:0]
-		}
-	}
-	for _, e := range b.extra {
-		shards[e.number] = e.data
-	}
-	return x.coder.restore(shards, k)
-}
-
-// put gives a frame to whom it belongs.
-func (x *reception) put(ctx context.Context, frame int, data []byte) error {
-	if frame < x.pieces {
-		copy(x.preface[frame*pieceSize:], data)
-		return nil
-	}
-	return x.r.Sink.PutFrame(ctx, frame-x.pieces, data)
-}
-
-// putDone notes how putting a frame went.
-func (x *reception) putDone(ctx context.Context, s *assembly, err error) {
-	x.mu.Lock()
-	x.putting--
-	good := err == nil
-	bad := errors.Is(err, ErrBadFrame)
-	x.asm.finish(s, good)
-	if good {
-		x.count(int(s.frame), int64(s.cut.length))
-		for b := range s.blocks {
-			x.progress.Repaired += int64(len(s.blocks[b].extra))
-		}
-	}
-	if bad {
-		if x.failures[s.frame]++; x.failures[s.frame] > 1 {
-			x.byHand = append(x.byHand, int(s.frame))
-		}
-		x.log.Warn("frame is damaged", "chunk", s.frame, "err", err)
-	}
-	last := good && x.isComplete()
-	x.arrived.Broadcast()
-	x.mu.Unlock()
-	if err != nil && !bad {
-		x.end(err)
-	}
-	if last {
-		x.complete(ctx)
-	}
-}
-
-// count notes that a frame is where it belongs. x.mu is held.
-func (x *reception) count(frame int, size int64) {
-	if frame >= x.pieces {
-		x.progress.Got++
-		x.progress.Written += size
-	}
+	x.wanted.Broadcast()
 }
 
 // isComplete tells whether all that is known to be lacking is there: the
 // preface before the sink is prepared, all frames after. x.mu is held.
-func (x *reception) isComplete() bool {
-	return x.asm.lacks.len() == 0 && len(x.queue) == 0 && x.putting == 0
+func (x *reception) isComplete() bool { return x.asm.lacks.len() == 0 && len(x.taken) == 0 }
+
+// isDue tells whether the present stage is to end. x.mu is held.
+func (x *reception) isDue() bool {
+	return !x.busy && x.offer != nil && (x.stage == confirming || x.isComplete())
 }
 
-// complete goes on when the preface, or everything, is there.
-func (x *reception) complete(ctx context.Context) {
+// doing tells what the end of the present stage waits for. x.mu is held.
+func (x *reception) doing() string {
+	switch {
+	case !x.busy:
+		return ""
+	case x.stage == confirming:
+		return "a confirmation"
+	case x.stage == preparing:
+		return "the comparison with what is there"
+	}
+	return "the disk"
+}
+
+// step ends the present stage. Only one worker at a time does.
+func (x *reception) step(ctx context.Context) {
 	x.mu.Lock()
-	prepared := x.plan != nil
+	now := x.stage
+	if now == filling {
+		x.change(Receiving, x.doing())
+	} else {
+		x.change(Joining, x.doing())
+	}
 	x.mu.Unlock()
-	if prepared {
-		x.finish(ctx)
-		return
+	var err error
+	switch now {
+	case confirming:
+		err = x.confirm(ctx)
+	case preparing:
+		err = x.prepare(ctx)
+	default:
+		err = x.r.Sink.Finish(ctx)
 	}
-	if err := x.prepare(ctx); err != nil {
+	switch {
+	case ctx.Err() != nil: // all ends
+	case err != nil || now == filling:
 		x.end(err)
+	default:
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		x.busy = false
+		x.arrived.Broadcast()
 	}
+}
+
+// confirm asks the user whether to take what is offered.
+func (x *reception) confirm(ctx context.Context) error {
+	x.mu.Lock()
+	o := x.described()
+	x.mu.Unlock()
+	if x.r.Confirm != nil {
+		if err := x.r.Confirm(ctx, o); err != nil {
+			return err
+		}
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.stage = preparing
+	close(x.confirmed)
+	return nil
 }
 
 // prepare checks the preface and asks the sink what is lacking.
 func (x *reception) prepare(ctx context.Context) error {
-	if sha256.Sum256(x.preface) != x.offer.prefaceDigest {
-		return fmt.Errorf("%w: the preface is not what it offered", ErrRefused)
-	}
 	x.mu.Lock()
-	x.change(Joining, "the comparison with what is there")
+	digest, frames, largest := x.offer.prefaceDigest, int(x.offer.frames), largestFrame(x.coder.symbolSize)
 	x.mu.Unlock()
+	if sha256.Sum256(x.preface) != digest {
+		return x.prefaceIsWrong()
+	}
 	plan, err := x.r.Sink.Prepare(ctx, x.preface)
 	if err != nil {
 		return err
 	}
-	frames := int(x.offer.frames)
 	lacks := newFrameSet(x.pieces + frames)
 	for n := range frames {
-		size := plan.Sizes(n)
-		if size < 1 || size > largestFrame(x.coder.symbolSize) {
+		if size := plan.Sizes(n); size < 1 || size > largest {
 			return fmt.Errorf("%w: frame %d has %d bytes", ErrRefused, n, size)
 		}
 		if plan.Lacks(n) {
@@ -341,17 +301,31 @@ func (x *reception) prepare(ctx context.Context) error {
 		}
 	}
 	x.mu.Lock()
-	x.plan = &plan
+	defer x.mu.Unlock()
+	x.plan, x.stage = &plan, filling
 	x.progress.Lacked = lacks.len()
 	x.asm.know(x.sizeOf, lacks)
 	x.change(Ready, "the sender to start")
-	nothing := x.isComplete()
 	close(x.prepared)
-	x.arrived.Broadcast()
-	x.mu.Unlock()
-	if nothing {
-		x.finish(ctx)
+	x.wanted.Broadcast()
+	return nil
+}
+
+// prefaceIsWrong makes the preface come again, by HTTPS: a member of the
+// session can forge its datagrams. If it has come so, the sender is to blame.
+func (x *reception) prefaceIsWrong() error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.distrust {
+		return fmt.Errorf("%w: the preface is not what it offered", ErrRefused)
 	}
+	x.distrust = true
+	x.log.Warn("the preface is damaged")
+	for f := range x.pieces {
+		x.failures[f] = mistrust
+		x.asm.lacks.add(f)
+	}
+	x.wanted.Broadcast()
 	return nil
 }
 
@@ -363,12 +337,28 @@ func (x *reception) sizeOf(frame int) int {
 	return x.plan.Sizes(frame - x.pieces)
 }
 
-// finish finishes the sink.
-func (x *reception) finish(ctx context.Context) {
+// settle waits for the end if all is there, since no sender is needed then.
+// Else, or if the sender has given up the receiver, it returns err, which says
+// why there is none.
+func (x *reception) settle(ctx context.Context, err error) error {
+	stop := context.AfterFunc(ctx, func() {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		x.wanted.Broadcast()
+	})
+	defer stop()
 	x.mu.Lock()
-	x.change(Receiving, "the disk")
-	x.mu.Unlock()
-	x.end(x.r.Sink.Finish(ctx))
+	defer x.mu.Unlock()
+	for !x.ended {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if x.stage != filling || x.asm.lacks.len() > 0 || errors.Is(err, ErrDropped) {
+			return err
+		}
+		x.wanted.Wait()
+	}
+	return x.final
 }
 
 // linkSpeed returns the link speed of an interface in Mbit/s, 0 if it is not

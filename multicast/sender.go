@@ -44,6 +44,9 @@ type Sender struct {
 	Up func(Address)
 
 	running atomic.Pointer[session]
+
+	ports  *ports        // nil for that of the kernel
+	giveUp time.Duration // how long a receiver that was lost is waited for; 0 is the usual time
 }
 
 // An Address tells where a session can be found.
@@ -68,7 +71,7 @@ func (s *Sender) Serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if x.ifi, err = pickInterface(s.Interface, netip.Addr{}); err != nil {
+	if x.ifi, err = x.ports.pick(s.Interface, netip.Addr{}); err != nil {
 		return err
 	}
 	cert, fingerprint, err := newIdentity()
@@ -78,7 +81,7 @@ func (s *Sender) Serve(ctx context.Context) error {
 	if err := x.prepare(fingerprint); err != nil {
 		return err
 	}
-	ln, err := listen(s.Listen)
+	ln, err := x.ports.listen(s.Listen)
 	if err != nil {
 		return err
 	}
@@ -97,7 +100,7 @@ func (x *session) run(ctx context.Context, s *Sender, ln net.Listener, control *
 	if !port.Addr().IsUnspecified() {
 		from = port.Addr()
 	}
-	beacon, err := openBeacon(x.ifi.Name, from)
+	beacon, err := x.ports.beacon(x.ifi.Name, from)
 	if err != nil {
 		x.log.Warn("session is not announced", "err", err)
 	}

@@ -9,8 +9,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
+	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 )
 
 // Defaults of a [Sender].
@@ -36,6 +39,9 @@ type session struct {
 	log *slog.Logger
 	ifi *net.Interface
 
+	ports                    *ports
+	giveUp, stall, preparing time.Duration // bounds of the patience with receivers
+
 	id     uint64
 	offer  offer // but for the proof
 	key    []byte
@@ -55,19 +61,27 @@ type session struct {
 
 	mu      sync.Mutex
 	members []*member
+	parsed  report // the last one, for its memory
 	numbers int
 	lanes   []*laneRun
 	start   time.Time // when source frames began to flow, or zero
 	forced  bool      // the start was asked for
 	first   time.Time // when the first receiver was ready, or zero
 	idle    time.Time // since when all are over, or zero
+	told    phase     // by the last pulse
 	ended   bool
 	address Address
 }
 
 // newSession fills in the defaults of s and prepares a session.
 func newSession(s *Sender) (*session, error) {
-	x := &session{opt: s.settings(), log: s.Log, kick: make(chan struct{}, 1), begun: time.Now()}
+	x := &session{
+		opt: s.settings(), log: s.Log, ports: s.ports, kick: make(chan struct{}, 1), begun: time.Now(),
+		giveUp: orDefault(s.giveUp, giveUp), stall: stallTime, preparing: prepareTime,
+	}
+	if x.ports == nil {
+		x.ports = kernelPorts()
+	}
 	if x.log == nil {
 		x.log = slog.New(slog.DiscardHandler)
 	}
@@ -112,6 +126,14 @@ func (s *Sender) check() error {
 		return fmt.Errorf("%d hops", s.Hops)
 	case len(s.Digest) > maxContentName:
 		return fmt.Errorf("the digest has %d bytes, at most %d fit", len(s.Digest), maxContentName)
+	case s.Rate < 0 || s.MinRate < 0:
+		return fmt.Errorf("rates of %d and %d bits per second", s.Rate, s.MinRate)
+	case s.Wait < 0 || s.StartAfter < 0 || s.Settle < 0 || s.Linger < 0:
+		return fmt.Errorf("waits for %d receivers, %v, %v and %v", s.Wait, s.StartAfter, s.Settle, s.Linger)
+	case !slices.Contains([]Straggler{"", CatchUp, Park, Unicast, Drop}, s.Straggler):
+		return fmt.Errorf("%q is nothing that happens to a straggler", s.Straggler)
+	case len(s.Source.Preface()) > maxPreface || s.Source.Frames() > maxTaken:
+		return fmt.Errorf("%d frames and a preface of %d bytes are too many", s.Source.Frames(), len(s.Source.Preface()))
 	}
 	return nil
 }
@@ -179,9 +201,10 @@ func symbolFor(payload int) int {
 
 // cutText shortens s to at most n bytes of UTF-8.
 func cutText(s string, n int) string {
+	s = strings.ToValidUTF8(s[:min(len(s), n+utf8.UTFMax)], "")
 	for len(s) > n {
-		r := []rune(s)
-		s = string(r[:len(r)-1])
+		_, size := utf8.DecodeLastRuneInString(s)
+		s = s[:len(s)-size]
 	}
 	return s
 }
@@ -227,7 +250,7 @@ func (x *session) supervise(ctx context.Context, announce *announcer) error {
 		x.watch(now)
 		x.readmit()
 		over := x.isOver(now)
-		if now.Sub(pulsed) >= pulseTime {
+		if now.Sub(pulsed) >= pulseTime || x.phase() != x.told {
 			pulsed = now
 			x.pulseAll()
 		}
@@ -293,25 +316,46 @@ func (x *session) isTime(ready, preparing int, now time.Time) bool {
 	return since >= x.opt.Settle && (preparing == 0 || since >= x.first.Sub(x.begun))
 }
 
-// watch gives up those that have not been heard of for too long, and parks
-// those that are behind.
+// watch gives up those that have not been heard of for too long, and those
+// that do not get on.
 func (x *session) watch(now time.Time) {
 	for _, m := range x.members {
-		if m.state == Lost && now.Sub(m.heard) >= giveUp {
-			m.state, m.reason = Failed, m.reason+", and has not been heard of since"
+		switch {
+		case m.over():
+		case m.state == Lost:
+			if now.Sub(m.heard) >= x.giveUp {
+				m.state, m.reason = Failed, m.reason+", and has not been heard of since"
+			}
+		case !m.ready && now.Sub(m.since) >= x.preparing:
+			x.abandon(m, fmt.Sprintf("it has not told what it lacks for %v", x.preparing))
+		case m.ready && x.started() && !m.waits() && now.Sub(later(m.moved, x.start)) >= x.stall:
+			x.abandon(m, fmt.Sprintf("it has got nothing done for %v", x.stall))
 		}
 	}
 }
 
-// pulse returns the pulse for a member.
-func (x *session) pulse(m *member) pulse {
-	p := pulse{receivers: uint32(len(x.members)), interval: time.Second}
+// abandon gives up a member that is connected.
+func (x *session) abandon(m *member, why string) {
+	x.detach(m)
+	m.state, m.reason = Failed, why
+	m.control.send(dropped{cutText(why, maxString)})
+	x.log.Warn("receiver given up", "receiver", m.hello.name, "err", why)
+	x.nudge()
+}
+
+// pulse returns what a pulse tells all.
+func (x *session) pulse() pulse {
+	p := pulse{receivers: uint32(len(x.members)), interval: time.Second, phase: x.phase()}
 	for _, o := range x.members {
 		if o.ready && o.state != Lost && o.state != Failed {
 			p.ready++
 		}
 	}
-	p.phase = x.phase()
+	return p
+}
+
+// pulseFor adds to a pulse what it tells one member.
+func pulseFor(m *member, p pulse) pulse {
 	if r := m.lane; r != nil {
 		p.interval, _ = r.lane.interval()
 		p.sent = uint64(r.lane.datagrams)
@@ -334,9 +378,11 @@ func (x *session) phase() phase {
 }
 
 func (x *session) pulseAll() {
+	p := x.pulse()
+	x.told = p.phase
 	for _, m := range x.members {
 		if m.control != nil && !m.over() {
-			m.control.send(x.pulse(m)) // an error shows in its own goroutine
+			m.control.send(pulseFor(m, p)) // an error shows in its own goroutine
 		}
 	}
 }
@@ -355,8 +401,19 @@ func (x *session) isOver(now time.Time) bool {
 	if x.idle.IsZero() {
 		x.idle = now
 	}
-	enough := x.started() || x.forced || len(x.members) >= x.opt.Wait || now.Sub(x.begun) >= x.opt.StartAfter
-	return enough && now.Sub(x.idle) >= x.opt.Linger
+	return x.isEnough(now) && now.Sub(x.idle) >= x.opt.Linger
+}
+
+// isEnough tells whether no more receivers are waited for, where all that came
+// are over.
+func (x *session) isEnough(now time.Time) bool {
+	switch {
+	case x.started(), x.forced, now.Sub(x.begun) >= x.opt.StartAfter:
+		return true
+	case x.opt.Wait > 0:
+		return len(x.members) >= x.opt.Wait
+	}
+	return now.Sub(x.idle) >= x.opt.Settle // those of a room come together
 }
 
 // result returns what Serve returns.

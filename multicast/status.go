@@ -110,7 +110,7 @@ func (x *session) status() Status {
 	s.Wire = s.Sent * int64(x.wire)
 	lacking := newFrameSet(x.frames)
 	for _, m := range x.members {
-		s.Dropped += int64(m.bad)
+		s.Dropped += m.before + int64(m.bad)
 		s.Receivers = append(s.Receivers, x.statusOf(m))
 		if m.lacks != nil && !m.over() {
 			lacking.merge(m.lacks)

@@ -30,39 +30,31 @@ func (x *session) fallBehind(r *laneRun, number int) {
 	why := fmt.Sprintf("it loses %.0f %% of what is sent", 100*p.loss)
 	x.log.Warn("receiver falls behind", "receiver", m.hello.name, "err", why)
 	x.detach(m)
-	m.state, m.reason = Behind, why
+	m.state, m.reason, m.moved = Behind, why, time.Now()
 	switch x.opt.Straggler {
 	case Drop:
-		m.state = Failed
-		m.control.send(dropped{why})
+		x.abandon(m, why)
 	case Unicast:
-		m.state = Fetching
-		m.control.send(fetch{why})
+		x.order(m, why)
 	case Park:
-		if x.park(m) {
+		if x.park(m, r) {
 			return
 		}
-		m.control.send(join{lane: r.lane.id, leave: true})
+		fallthrough
 	default:
 		m.control.send(join{lane: r.lane.id, leave: true})
 	}
 	x.nudge()
 }
 
-// abandon gives a member up that nothing helps. x.mu is held.
-func (x *session) abandon(m *member, why string) {
-	x.log.Warn("receiver is given up", "receiver", m.hello.name, "err", why)
-	x.detach(m)
-	m.state, m.reason = Failed, why
-	m.control.send(dropped{why})
-	x.nudge()
-}
-
-// park moves a member to a slower lane; that it cannot is no loss, it waits
-// then.
-func (x *session) park(m *member) bool {
+// park moves a member to a lane that is slower than the one it was in; that it
+// cannot is no loss, it waits then.
+func (x *session) park(m *member, from *laneRun) bool {
 	var r *laneRun
 	for _, o := range x.lanes[1:] {
+		if o == from {
+			continue
+		}
 		if len(o.lane.peers) == 0 || o.lane.pace.rate <= 1.5*m.goodput {
 			r = o
 			break
@@ -101,9 +93,9 @@ func (x *session) readmit() {
 		if slowest == 0 || m.goodput < slowest {
 			slowest = m.goodput
 		}
-		m.state = Receiving
+		m.state = x.taking(m)
 		x.assign(m, r)
-		x.log.Info("receiver has its turn", "receiver", m.hello.name, "lacks", m.lacks.len())
+		x.log.Info("receiver has its turn", "receiver", m.hello.name)
 	}
 	if slowest > 0 {
 		r.lane.pace.restart(linkShare*slowest, r.lane.head)

@@ -129,7 +129,7 @@ func TestFrameServer(t *testing.T) {
 func TestFetcher(t *testing.T) {
 	source := newListSource()
 	p := newTestPort(t, newTestFrameServer(source, &toll{}))
-	f := newFetcher(p.addr, p.fingerprint, tokenForTest)
+	f := newFetcher(connectTCP, p.addr, p.fingerprint, tokenForTest)
 	defer f.close()
 	want := [][]byte{source.preface[:pieceSize], source.preface[pieceSize:], source.frames[0], source.frames[1]}
 	var wg sync.WaitGroup
@@ -172,7 +172,7 @@ func TestFetcherRefused(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			f := newFetcher(p.addr, tt.fingerprint, tt.token)
+			f := newFetcher(connectTCP, p.addr, tt.fingerprint, tt.token)
 			defer f.close()
 			if _, err := f.fetch(withTimeout(t), tt.n, tt.size, nil); !errors.Is(err, tt.want) {
 				t.Errorf("fetch = %v, want %v", err, tt.want)
@@ -221,7 +221,7 @@ func TestFetcherStall(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				f := newFetcher(netip.AddrPort{}, nil, tokenForTest)
+				f := newFetcher(connectTCP, netip.AddrPort{}, nil, tokenForTest)
 				var asked atomic.Int64
 				answerTo(f, func() string { asked.Add(1); return tt.answer })
 				began := time.Now()
@@ -242,7 +242,7 @@ func TestFetcherStall(t *testing.T) {
 // TestFetcherComesBack has a sender that answers the third time.
 func TestFetcherComesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFetcher(netip.AddrPort{}, nil, tokenForTest)
+		f := newFetcher(connectTCP, netip.AddrPort{}, nil, tokenForTest)
 		var asked atomic.Int64
 		answerTo(f, func() string {
 			if asked.Add(1) < 3 {

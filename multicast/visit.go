@@ -22,7 +22,6 @@ const (
 	calmInterval = 200 * time.Millisecond // from which on reports without loss may wait
 	socketBuffer = 16 << 20               // bytes
 	farewellTime = 3 * time.Second        // for the answer to DONE
-	fetchers     = 3
 )
 
 // deafTimes are the times without data after which a receiver joins its group
@@ -34,9 +33,11 @@ type visit struct {
 	x       *reception
 	control *control
 	ifi     *net.Interface
-	offered chan struct{} // closed when the offer has come
+	from    netip.AddrPort
+	offered chan struct{} // closed when the offer has come, and what follows is set
+	offer   *offer
+	print   [32]byte      // fingerprint of the sender
 	retimed chan struct{} // the interval has become shorter
-	once    sync.Once
 
 	mu       sync.Mutex // guards what follows; taken before x.mu
 	in       *intake    // the lane, nil for none
@@ -46,7 +47,6 @@ type visit struct {
 	hurry    chan struct{}
 	pulse    pulse
 	told     bool // NEED was sent
-	closed   bool // CLOSE has come
 	pending  *join
 	joined   chan struct{} // something for lanes
 }
@@ -56,19 +56,19 @@ var errDone = errors.New("the reception has ended")
 
 // visit talks to a sender until the reception ends or the connection does.
 func (x *reception) visit(ctx context.Context, conn *tls.Conn, from netip.AddrPort) error {
-	ifi, err := pickInterface(x.r.Interface, from.Addr())
+	ifi, err := x.ports.pick(x.r.Interface, from.Addr())
 	if err != nil {
 		return errors.Join(err, conn.Close())
 	}
 	v := &visit{
-		x: x, control: newControl(conn, fromSender), ifi: ifi, offered: make(chan struct{}),
+		x: x, control: newControl(conn, fromSender), ifi: ifi, from: from, offered: make(chan struct{}),
 		hurry: make(chan struct{}, 1), retimed: make(chan struct{}, 1), joined: make(chan struct{}, 1), interval: keepAlive,
 	}
 	if err := v.greet(); err != nil {
 		return errors.Join(err, conn.Close())
 	}
 	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return v.control.run(gctx, func(m message) error { return v.hear(m, conn, from) }) })
+	g.Go(func() error { return v.control.run(gctx, func(m message) error { return v.hear(m, conn) }) })
 	g.Go(func() error { return v.attend(gctx) })
 	return g.Wait()
 }
@@ -88,9 +88,9 @@ func (v *visit) greet() error {
 }
 
 // hear takes in what the sender says.
-func (v *visit) hear(m message, conn *tls.Conn, from netip.AddrPort) error {
+func (v *visit) hear(m message, conn *tls.Conn) error {
 	if o, ok := m.(offer); ok {
-		return v.takeOffer(&o, conn, from)
+		return v.takeOffer(&o, conn)
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -107,14 +107,16 @@ func (v *visit) hear(m message, conn *tls.Conn, from netip.AddrPort) error {
 	case dropped:
 		return fmt.Errorf("%w: %s", ErrDropped, m.why)
 	case closing:
-		v.closed = true
 		return errDone
 	}
 	return nil
 }
 
 // takeOffer checks that the sender knows the key, and takes what it offers.
-func (v *visit) takeOffer(o *offer, conn *tls.Conn, from netip.AddrPort) error {
+func (v *visit) takeOffer(o *offer, conn *tls.Conn) error {
+	if v.offer != nil {
+		return fmt.Errorf("%w: a second offer", errMalformed)
+	}
 	exported, err := v.control.exporter()
 	if err != nil {
 		return err
@@ -123,10 +125,11 @@ func (v *visit) takeOffer(o *offer, conn *tls.Conn, from netip.AddrPort) error {
 		return fmt.Errorf("%w: it does not know the key", ErrRefused)
 	}
 	print := sha256.Sum256(conn.ConnectionState().PeerCertificates[0].Raw)
-	if err := v.x.accept(o, from, print); err != nil {
+	if err := v.x.accept(o, v.from, print); err != nil {
 		return err
 	}
-	v.once.Do(func() { close(v.offered) })
+	v.offer, v.print = o, print
+	close(v.offered)
 	return nil
 }
 
@@ -145,7 +148,7 @@ func (v *visit) showPulse(p pulse) {
 	defer x.mu.Unlock()
 	x.progress.Receivers = int(p.receivers)
 	switch {
-	case x.plan == nil || x.progress.Waiting == "the disk":
+	case x.stage != filling || x.busy:
 	case p.phase == phaseWaiting:
 		x.change(Ready, fmt.Sprintf("the sender to start; %d of %d receivers are ready", p.ready, p.receivers))
 	case v.fetching:
@@ -174,10 +177,12 @@ func (v *visit) participate(ctx context.Context, g *errgroup.Group) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if err := v.x.confirm(ctx); err != nil {
-		v.control.send(failed{cutText(err.Error(), maxString)})
-		v.x.end(err)
-		return errDone
+	select {
+	case <-v.x.confirmed:
+	case <-v.x.finished:
+		return v.farewell(ctx, v.x.final)
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 	if v.x.r.Unicast || isWireless(v.ifi) && v.x.r.Interface == "" {
 		v.mu.Lock()
@@ -215,8 +220,9 @@ func (v *visit) farewell(ctx context.Context, err error) error {
 		v.control.send(failed{cutText(err.Error(), maxString)})
 		return errDone
 	}
+	v.tellNeed()
 	v.sendReport()
-	v.control.send(done{v.x.offer.digest})
+	v.control.send(done{v.offer.digest})
 	select {
 	case <-time.After(farewellTime): // it is done all the same
 	case <-ctx.Done():
@@ -238,31 +244,11 @@ func (v *visit) tellNeed() {
 		return
 	}
 	lacks := x.asm.lacks.clone()
-	for _, s := range x.asm.open {
-		lacks.add(int(s.frame))
+	for f := range x.taken {
+		lacks.add(f)
 	}
 	v.told = true
 	v.control.send(newNeed(lacks))
-}
-
-// confirm asks the user once whether to take what is offered.
-func (x *reception) confirm(ctx context.Context) error {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.confirmed {
-		return nil
-	}
-	o := x.described()
-	if x.r.Confirm != nil {
-		x.mu.Unlock()
-		err := x.r.Confirm(ctx, o)
-		x.mu.Lock()
-		if err != nil {
-			return err
-		}
-	}
-	x.confirmed = true
-	return nil
 }
 
 // reporting sends reports until ctx ends: after each interval, or when asked to

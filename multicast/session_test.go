@@ -21,13 +21,11 @@ type testSource struct {
 }
 
 func newTestSource(seed uint64, sizes ...int) *testSource {
-	rng := rand.New(rand.NewPCG(seed, 0))
+	rng := rand.NewChaCha8([32]byte{byte(seed)})
 	s := &testSource{}
 	for _, n := range sizes {
 		p := make([]byte, n)
-		for i := range p {
-			p[i] = byte(rng.Uint32())
-		}
+		rng.Read(p)
 		s.frames = append(s.frames, p)
 		s.preface = binary.LittleEndian.AppendUint32(s.preface, uint32(n))
 	}
@@ -56,23 +54,41 @@ type testSink struct {
 	has  func(n int) bool // what it holds already; nil for nothing
 	put  func(n int) error
 
+	prepare, finish func(ctx context.Context) error // called first; nil for nothing
+	blind           bool                            // it knows the sizes without the preface
+	stuck           bool                            // it puts nothing, until it is told to end
+
 	mu       sync.Mutex
 	got      map[int]int
 	finished int
 }
 
-func (s *testSink) Prepare(_ context.Context, preface []byte) (Plan, error) {
+func (s *testSink) Prepare(ctx context.Context, preface []byte) (Plan, error) {
+	if s.prepare != nil {
+		if err := s.prepare(ctx); err != nil {
+			return Plan{}, err
+		}
+	}
 	if !bytes.Equal(preface, s.want.preface) {
 		return Plan{}, errors.New("another preface")
 	}
 	s.got = map[int]int{}
 	return Plan{
-		Sizes: func(n int) int { return int(binary.LittleEndian.Uint32(preface[4*n:])) },
+		Sizes: func(n int) int {
+			if s.blind {
+				return len(s.want.frames[n])
+			}
+			return int(binary.LittleEndian.Uint32(preface[4*n:]))
+		},
 		Lacks: func(n int) bool { return s.has == nil || !s.has(n) },
 	}, nil
 }
 
-func (s *testSink) PutFrame(_ context.Context, n int, frame []byte) error {
+func (s *testSink) PutFrame(ctx context.Context, n int, frame []byte) error {
+	if s.stuck {
+		<-ctx.Done()
+		return ctx.Err()
+	}
 	if s.put != nil {
 		if err := s.put(n); err != nil {
 			return err
@@ -87,7 +103,13 @@ func (s *testSink) PutFrame(_ context.Context, n int, frame []byte) error {
 	return nil
 }
 
-func (s *testSink) Finish(context.Context) error { s.finished++; return nil }
+func (s *testSink) Finish(ctx context.Context) error {
+	s.finished++
+	if s.finish != nil {
+		return s.finish(ctx)
+	}
+	return nil
+}
 
 // check checks that the sink got each frame that it lacked, once.
 func (s *testSink) check(t *testing.T) {
@@ -114,6 +136,7 @@ func testLog(t *testing.T) *slog.Logger {
 }
 
 func TestSession(t *testing.T) {
+	checkLeaks(t)
 	source := newTestSource(1, append(equalFrames(20, 1<<20), 1, 1440, 1441, 300000)...)
 	s := &Sender{Source: source, Name: "room", Digest: []byte("digest"), Interface: "lo", Listen: "127.0.0.1:0", Rate: 500e6, Wait: 3, Log: testLog(t)}
 	up := make(chan Address, 1)

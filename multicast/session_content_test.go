@@ -193,6 +193,7 @@ func TestReceiverFails(t *testing.T) {
 					t.Errorf("Run = %v, want %v", err, tt.want)
 				}
 				if tt.name == "Confirm" || tt.name == "Prepare" {
+					time.Sleep(time.Second) // until the other one is ready
 					p.sender.Start()
 				}
 				p.players[1].done(t)

@@ -308,9 +308,8 @@ func (v *visit) listen(now time.Time) {
 		if v.deaf && received > 0 && silent < deafTimes[0] {
 			v.stopFetching()
 		}
-	case !sent:
 	case rejoined == len(deafTimes):
-		if silent >= deafTime {
+		if silent >= deafTime && sent {
 			v.deaf = true
 			v.startFetching("no multicast arrives on "+v.ifi.Name, true)
 		}

@@ -142,7 +142,7 @@ func (r *laneRun) decide(now time.Time) time.Duration {
 		x.cache.prefetch(r.soon)
 		return 0
 	}
-	if len(l.peers) == 0 {
+	if len(l.peers) == 0 && (r != x.lanes[0] || !x.listened()) {
 		return time.Second
 	}
 	wait, hurry := l.silence(now)

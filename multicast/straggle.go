@@ -74,8 +74,30 @@ func (x *session) park(m *member, from *laneRun) bool {
 	if len(r.lane.peers) == 0 {
 		r.lane.pace.restart(linkShare*m.goodput, r.lane.head)
 	}
+	r.lane.excuse(leaveTime)
 	x.assign(m, r)
 	return true
+}
+
+// leaveTime is how long a switch may go on sending the group that a receiver
+// has left: the last member's query interval of a querier, twice (RFC 2236,
+// section 8.8), and some more.
+const leaveTime = 2500 * time.Millisecond
+
+// excuse makes the lane learn nothing from what is lost for so long.
+func (l *lane) excuse(d time.Duration) {
+	l.pace.mark = l.head + uint64(l.pace.rate*d.Seconds()/8/float64(l.pace.wire))
+}
+
+// listened tells whether receivers that fetch may be listening, to find out
+// whether multicast works after all. x.mu is held.
+func (x *session) listened() bool {
+	for _, m := range x.members {
+		if m.state == Fetching && m.control != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // readmit lets members that were behind into the first lane again when nobody

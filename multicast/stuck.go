@@ -3,7 +3,7 @@ package multicast
 import "time"
 
 // stuckTime is how long nothing that is sent may help, section 8.
-const stuckTime = time.Minute
+const stuckTime = 2 * time.Minute
 
 // progress notes that a peer has a frame more.
 func (l *lane) progress(p *lanePeer) {

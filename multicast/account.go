@@ -73,6 +73,7 @@ func (l *lane) mend(p *lanePeer, o *openFrame) bool {
 		return false // it is queued for p, too
 	}
 	l.queue.remove(f)
+	l.of(f) // it is known to be on its way, also if no repairs are needed
 	p.caused -= int64(sum)
 	return true
 }

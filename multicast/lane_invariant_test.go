@@ -220,6 +220,7 @@ func TestHorizon(t *testing.T) {
 func FuzzLane(f *testing.F) {
 	f.Add([]byte("\x00\x01\x02\x03\x04\x05\x06\x07"))
 	f.Add([]byte("join, and report; next, next, next; leave"))
+	f.Add([]byte("007000002")) // a frame that is complete with the only one who lacks it
 	f.Fuzz(func(t *testing.T, p []byte) {
 		sizes := []int{1, 1440, 300_000, 600_000, 5}
 		l := newLane(laneOptions{pieces: 1, frames: len(sizes), size: func(f int) int { return sizes[f] }, symbol: roomSymbol, rate: 60e6, floor: 5e6, wire: roomWire})

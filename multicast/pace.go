@@ -142,6 +142,10 @@ func (p *pace) judge(m float64, head uint64) {
 	if p.sent < paceJudge && !(certain && p.sent >= paceJudge/10) {
 		return
 	}
+	if m > paceOutage && p.rate > p.floor { // that is never random
+		p.set(p.share(m), head)
+		return
+	}
 	p.tests++
 	switch {
 	case random && (p.tests > 1 || !p.resume) || p.tests == paceTests:

@@ -90,6 +90,7 @@ func (r *laneRun) run(ctx context.Context) error {
 		wait := r.decide(time.Now())
 		if len(r.plan) > 0 {
 			if err := r.send(ctx); err != nil {
+				r.x.fail(ctx, err)
 				return err
 			}
 			wait = time.Until(r.due)

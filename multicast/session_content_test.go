@@ -236,3 +236,20 @@ func TestBadFrames(t *testing.T) {
 		})
 	}
 }
+
+// A source that cannot be read ends the session, and receivers hear why.
+func TestUnreadable(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		source := virtualSource()
+		source.unreadable = map[int]error{5: errors.New("input/output error")}
+		p := newPlay(t, source)
+		p.serve(nil)
+		r := p.join(nil)
+		if err := r.wait(t); !errors.Is(err, ErrDropped) || !strings.Contains(err.Error(), "input/output error") {
+			t.Errorf("Run = %v, want that it was dropped because of an input/output error", err)
+		}
+		if err := p.end(); !errors.Is(err, source.unreadable[5]) {
+			t.Errorf("Serve = %v, want %v", err, source.unreadable[5])
+		}
+	})
+}

@@ -16,8 +16,9 @@ import (
 
 // A testSource has frames of random bytes. Its preface lists their lengths.
 type testSource struct {
-	preface []byte
-	frames  [][]byte
+	preface    []byte
+	frames     [][]byte
+	unreadable map[int]error // by frame
 }
 
 func newTestSource(seed uint64, sizes ...int) *testSource {
@@ -45,7 +46,7 @@ func (s *testSource) Preface() []byte     { return s.preface }
 func (s *testSource) Frames() int         { return len(s.frames) }
 func (s *testSource) FrameSize(n int) int { return len(s.frames[n]) }
 func (s *testSource) ReadFrame(n int, buf []byte) ([]byte, error) {
-	return append(buf[:0], s.frames[n]...), nil
+	return append(buf[:0], s.frames[n]...), s.unreadable[n]
 }
 
 // A testSink checks what it gets against a source.

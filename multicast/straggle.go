@@ -212,3 +212,17 @@ func (l *limit) wait(ctx context.Context, bytes int) error {
 	pause(ctx, wait)
 	return ctx.Err()
 }
+
+// fail tells all receivers why the session ends, unless its user ends it.
+func (x *session) fail(ctx context.Context, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, m := range x.members {
+		if m.control != nil && !m.over() {
+			x.abandon(m, "the sender fails: "+err.Error())
+		}
+	}
+}

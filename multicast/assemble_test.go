@@ -209,8 +209,8 @@ func TestAssembleReportSize(t *testing.T) {
 			}
 		}},
 		{"every second one open, all others done", 2 * testSymbol, func(a *assembler, f uint32) {
-			s := a.give(f, 0, 0, 1)
-			if s = a.give(f, 0, int(1-f%2), 1); s != nil {
+			a.give(f, 0, 0, 1)
+			if s := a.give(f, 0, int(1-f%2), 1); s != nil {
 				a.finish(s, true)
 			}
 		}},

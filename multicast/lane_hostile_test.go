@@ -70,7 +70,11 @@ func stuckCost(r *room) float64 {
 // What hostile receivers say costs the others next to nothing, and the sender
 // little: it gives them up, and nobody else.
 func TestHostile(t *testing.T) {
-	for _, tt := range []struct{ honest, hostile int }{{7, 1}, {18, 2}} {
+	rooms := []struct{ honest, hostile int }{{7, 1}, {18, 2}}
+	if raceDetector {
+		rooms = rooms[:1]
+	}
+	for _, tt := range rooms {
 		alone := hostileRoom(t, tt.honest, 0, lie{})
 		alone.run(time.Minute)
 		for _, x := range lies {
@@ -99,7 +103,6 @@ func testHostile(t *testing.T, alone, r *room) {
 	atMost(t, "the others' time", took, 1.1)
 	atMost(t, "datagrams for the others", sent, 1.1)
 	atMost(t, "datagrams after them", after, float64(len(r.receivers)-n))
-	atMost(t, "bytes of a report", float64(r.largest), maxBody)
 	slices.Sort(r.givenUp)
 	if want := hostiles(r); !slices.Equal(r.givenUp, want) {
 		t.Errorf("%v were given up, want %v", r.givenUp, want)
@@ -118,7 +121,11 @@ func hostiles(r *room) (list []int) {
 
 // Those that are alone in a lane, or among their kind, do not keep it busy.
 func TestHostileAlone(t *testing.T) {
-	for _, n := range []int{1, 4} {
+	most := 4
+	if raceDetector {
+		most = 1
+	}
+	for n := 1; n <= most; n += 3 {
 		for _, x := range lies {
 			t.Run(fmt.Sprintf("%d: %s", n, x.name), func(t *testing.T) {
 				r := hostileRoom(t, 0, n, x)

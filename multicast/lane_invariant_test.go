@@ -172,7 +172,7 @@ func (r *room) anySeat(rng *rand.Rand) {
 // Whatever happens, the parts of a lane agree after every event, no frame is
 // forgotten, and memory has its bounds.
 func TestAnything(t *testing.T) {
-	seeds := 60
+	seeds := 40
 	if raceDetector {
 		seeds = 5
 	}

@@ -31,10 +31,12 @@ func (l *lane) nextInPass() (datagram, bool) {
 // choose returns the frame that is to be sent next, -1 if there is none:
 // pieces of the preface first.
 func (l *lane) choose() int {
-	if f := l.queue.next(0); f >= 0 && f < l.pieces && !l.holding {
-		return f
+	for f := 0; f < l.pieces && !l.holding; f++ {
+		if l.queue.has(f) {
+			return f
+		}
 	}
-	if !l.started {
+	if !l.started || l.queue.len() == 0 {
 		return -1
 	}
 	if f := l.queue.next(max(l.cursor, l.pieces)); f >= 0 {

@@ -266,6 +266,7 @@ func (r *room) run(limit time.Duration) {
 		next = r.step()
 		r.look()
 	}
+	atMost(r.t, "bytes of the largest report", float64(r.largest), maxBody)
 }
 
 func (r *room) look() {

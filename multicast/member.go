@@ -40,6 +40,8 @@ type member struct {
 	joins   int       // how often it has joined the first lane
 	ordered bool      // it was told to fetch
 	goodput float64   // bits per second that it got when it fell behind
+	falls   int       // how often it fell behind since it had a frame more
+	fellAt  int       // done then
 
 	joined  time.Time
 	since   time.Time // when it connected
@@ -248,6 +250,7 @@ func (x *session) need(m *member, n need) error {
 	}
 	m.lacks, m.ready, m.moved = lacks, true, m.heard
 	m.lacked, m.done = lacks.len(), 0
+	m.falls, m.fellAt = 0, 0
 	if m.state == Joining {
 		m.state = x.taking(m)
 	}

@@ -196,3 +196,24 @@ func TestUnicastOnly(t *testing.T) {
 		}
 	})
 }
+
+// A receiver that falls behind again and again, and has no frame more, is given
+// up; one that has, is not.
+func TestFallsAgain(t *testing.T) {
+	m := &member{}
+	for i := range maxLanes {
+		if m.fallsAgain() {
+			t.Errorf("given up after %d falls, want %d", i+1, maxLanes+1)
+		}
+	}
+	m.done++
+	if m.fallsAgain() {
+		t.Error("given up although it had a frame more")
+	}
+	for range maxLanes - 1 {
+		m.fallsAgain()
+	}
+	if !m.fallsAgain() {
+		t.Errorf("not given up after %d falls", maxLanes+1)
+	}
+}

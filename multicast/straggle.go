@@ -26,6 +26,10 @@ func (x *session) fallBehind(r *laneRun, number int) {
 		x.abandon(m, fmt.Sprintf("it has had no frame more for %v, whatever was sent", stuckTime))
 		return
 	}
+	if m.fallsAgain() {
+		x.abandon(m, "it falls behind again and again, and has had no frame more")
+		return
+	}
 	m.goodput = r.lane.pace.rate * (1 - p.loss)
 	why := fmt.Sprintf("it loses %.0f %% of what is sent", 100*p.loss)
 	x.log.Warn("receiver falls behind", "receiver", m.hello.name, "err", why)
@@ -45,6 +49,16 @@ func (x *session) fallBehind(r *laneRun, number int) {
 		m.control.send(join{lane: r.lane.id, leave: true})
 	}
 	x.nudge()
+}
+
+// fallsAgain counts how often m fell behind since it had a frame more, and tells
+// whether that is too often.
+func (m *member) fallsAgain() bool {
+	if m.done > m.fellAt {
+		m.falls, m.fellAt = 0, m.done
+	}
+	m.falls++
+	return m.falls > maxLanes
 }
 
 // park moves a member to a lane that is slower than the one it was in; that it

@@ -12,7 +12,7 @@ import (
 const (
 	settleTime   = 150 * time.Millisecond  // for a second session to be heard of
 	gatherTime   = 10 * time.Millisecond   // for the other addresses of a session
-	longTime     = 1200 * time.Millisecond // in which every session is heard of
+	longTime     = 350 * time.Millisecond  // in which every session has answered the first queries
 	forgetTime   = 2500 * time.Millisecond // of silence of one
 	maxSightings = 64                      // sessions
 	maxAddresses = 8                       // of a session

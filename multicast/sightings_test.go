@@ -29,8 +29,8 @@ func TestSightingsChoose(t *testing.T) {
 	}{
 		{name: "nothing", at: 5000},
 		{name: "too early", sounds: []sound{{0, 1, "room", false}}, at: 149},
-		{name: "listened for a second", sounds: []sound{{0, 1, "room", false}}, at: 149, listened: 1199},
-		{name: "listened for long", sounds: []sound{{0, 1, "room", false}}, at: 10, listened: 1200, want: 1},
+		{name: "listened for a second", sounds: []sound{{0, 1, "room", false}}, at: 149, listened: 349},
+		{name: "listened for long", sounds: []sound{{0, 1, "room", false}}, at: 10, listened: 350, want: 1},
 		{name: "one", sounds: []sound{{0, 1, "room", false}}, at: 150, want: 1},
 		{name: "one by name", wanted: "room", sounds: []sound{{0, 1, "lab", false}, {0, 2, "room", false}}, at: 150, want: 2},
 		{name: "another name", wanted: "room", sounds: []sound{{0, 1, "lab", false}}, at: 150},

@@ -6,9 +6,13 @@ import (
 	"sync"
 )
 
-// cacheFrames is how many frames a session keeps in memory for repairs. Those
-// that are in use, or that were asked for a moment ago, come on top.
-const cacheFrames = 64
+// What a session keeps in memory for repairs. Frames that are in use, or that
+// were asked for a moment ago, come on top, and their parity, which takes a third
+// of a frame.
+const (
+	cacheFrames = 64
+	cacheBytes  = 128 << 20
+)
 
 // A frameCache reads the frames of a session, each once as long as it is in
 // use, and keeps the last ones with their parity. It is safe for concurrent
@@ -21,6 +25,7 @@ type frameCache struct {
 	mu      sync.Mutex
 	frames  map[int]*cachedFrame
 	order   []int // of frames, the least recently used first
+	held    int   // bytes of these
 	spare   [][]byte
 	parity  [][]byte // spare buffers
 	reading sync.WaitGroup
@@ -82,6 +87,7 @@ func (c *frameCache) entry(frame int) *cachedFrame {
 		return e
 	}
 	c.evict()
+	c.held += c.size(frame)
 	e := &cachedFrame{loaded: make(chan struct{}), parity: make([][]byte, newCut(c.size(frame), c.coder.symbolSize).blocks)}
 	c.frames[frame] = e
 	c.order = append(c.order, frame)
@@ -96,9 +102,12 @@ func (c *frameCache) entry(frame int) *cachedFrame {
 	return e
 }
 
+// isFull tells whether there is no room for another frame.
+func (c *frameCache) isFull() bool { return len(c.order) >= cacheFrames || c.held >= cacheBytes }
+
 // evict makes room for one frame, if it can.
 func (c *frameCache) evict() {
-	for i := 0; i < len(c.order) && len(c.order) >= cacheFrames; i++ {
+	for i := 0; i < len(c.order) && c.isFull(); i++ {
 		e := c.frames[c.order[i]]
 		select {
 		case <-e.loaded:
@@ -108,7 +117,7 @@ func (c *frameCache) evict() {
 		if e.users > 0 {
 			continue
 		}
-		if c.order[i] >= c.pieces && e.err == nil {
+		if c.order[i] >= c.pieces && e.err == nil && len(c.spare) < prefetch {
 			c.spare = append(c.spare, e.data)
 		}
 		for _, p := range e.parity {
@@ -116,6 +125,7 @@ func (c *frameCache) evict() {
 				c.parity = append(c.parity, p)
 			}
 		}
+		c.held -= c.size(c.order[i])
 		delete(c.frames, c.order[i])
 		c.order = slices.Delete(c.order, i, i+1)
 		i--

@@ -201,19 +201,34 @@ func TestUnicastOnly(t *testing.T) {
 // up; one that has, is not.
 func TestFallsAgain(t *testing.T) {
 	m := &member{}
-	for i := range maxLanes {
+	for i := range maxFalls {
 		if m.fallsAgain() {
-			t.Errorf("given up after %d falls, want %d", i+1, maxLanes+1)
+			t.Errorf("given up after %d falls, want %d", i+1, maxFalls+1)
 		}
 	}
 	m.done++
 	if m.fallsAgain() {
 		t.Error("given up although it had a frame more")
 	}
-	for range maxLanes - 1 {
+	for range maxFalls - 1 {
 		m.fallsAgain()
 	}
 	if !m.fallsAgain() {
-		t.Errorf("not given up after %d falls", maxLanes+1)
+		t.Errorf("not given up after %d falls", maxFalls+1)
+	}
+}
+
+func TestWhyBehind(t *testing.T) {
+	tests := []struct {
+		loss float64
+		want string
+	}{
+		{0.74, "it loses 74 % of what is sent"},
+		{0.02, "it asks for far more repairs than the others"},
+	}
+	for _, tt := range tests {
+		if got := (&lanePeer{loss: tt.loss}).whyBehind(); got != tt.want {
+			t.Errorf("whyBehind at a loss of %g = %q, want %q", tt.loss, got, tt.want)
+		}
 	}
 }

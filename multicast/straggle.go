@@ -14,6 +14,9 @@ const (
 	fetchPart  = 0.3      // of those that get no multicast
 )
 
+// maxFalls is how often a receiver may fall behind without having a frame more.
+const maxFalls = 3
+
 // fallBehind deals with a member of a lane that cannot keep up, by the
 // session's policy. x.mu is held.
 func (x *session) fallBehind(r *laneRun, number int) {
@@ -31,7 +34,7 @@ func (x *session) fallBehind(r *laneRun, number int) {
 		return
 	}
 	m.goodput = r.lane.pace.rate * (1 - p.loss)
-	why := fmt.Sprintf("it loses %.0f %% of what is sent", 100*p.loss)
+	why := p.whyBehind()
 	x.log.Warn("receiver falls behind", "receiver", m.hello.name, "err", why)
 	x.detach(m)
 	m.state, m.reason, m.moved = Behind, why, time.Now()
@@ -58,7 +61,15 @@ func (m *member) fallsAgain() bool {
 		m.falls, m.fellAt = 0, m.done
 	}
 	m.falls++
-	return m.falls > maxLanes
+	return m.falls > maxFalls
+}
+
+// whyBehind tells people what makes a peer fall behind.
+func (p *lanePeer) whyBehind() string {
+	if p.loss > behindLoss {
+		return fmt.Sprintf("it loses %.0f %% of what is sent", 100*p.loss)
+	}
+	return "it asks for far more repairs than the others"
 }
 
 // park moves a member to a lane that is slower than the one it was in; that it

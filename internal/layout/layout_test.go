@@ -27,19 +27,31 @@ var rows = map[string][]string{
 	"partition/fsmap": {"partition"},
 	lab:               {"partition"},
 
-	"image":     {"partition", "partition/fsmap"},
-	"multicast": {},
-	"pxe":       {},
+	"image":       {"partition", "partition/fsmap"},
+	"image/store": {"image"},
+	"multicast":   {},
+	"pxe":         {"pxe/tftp"},
+	"pxe/tftp":    {},
+	"pxe/debian":  {},
+	"pxe/bootenv": {"pxe/debian"},
 	"catalog":   {"image", "partition", "partition/fsmap", "internal/blockdev", "internal/progress"},
 
+	"agent/wire":     {},
+	"agent/kmod":     {},
+	"agent/hardware": {"agent/wire", "internal/blockdev"},
+	"agent/uefi":     {},
+	"agent/fresh":    {"partition", "internal/blockdev"},
+
 	"agent": {
+		"agent/wire", "agent/kmod", "agent/hardware", "agent/uefi", "agent/fresh",
 		"image", "multicast", "catalog",
 		"partition", "partition/fsmap", "internal/blockdev", "internal/progress",
 	},
-	"fleet": {"image", "multicast", "pxe", "catalog"},
+	"fleet": {"agent/wire", "image", "image/store", "multicast", "pxe", "catalog"},
 
 	"cmd/slipcast": {
-		"image", "multicast", "pxe", "catalog", "agent", "fleet",
+		"image", "image/store", "multicast", "pxe", "pxe/tftp", "pxe/debian", "pxe/bootenv", "catalog",
+		"agent", "agent/wire", "agent/hardware", "agent/uefi", "fleet",
 		"partition", "partition/fsmap", "internal/blockdev", "internal/progress",
 	},
 }
@@ -135,11 +147,11 @@ func faults(p pkg) []string {
 
 // floors is the picture of the house, from the ground up.
 var floors = [][]string{
-	{"internal/blockdev", "internal/progress", "internal/layout"},
-	{"partition"},
-	{"partition/fsmap", lab},
+	{"internal/blockdev", "internal/progress", "internal/layout", "pxe/tftp", "pxe/debian", "agent/wire", "agent/kmod", "agent/uefi"},
+	{"partition", "agent/hardware", "pxe/bootenv"},
+	{"partition/fsmap", lab, "agent/fresh"},
 	{"image", "multicast", "pxe"},
-	{"catalog"},
+	{"image/store", "catalog"},
 	{"agent", "fleet"},
 	{"cmd/slipcast"},
 }

@@ -16,6 +16,10 @@
 // from [Restorer.Compare] which of them the target lacks, and goes on where a
 // restore was cut short if [RestoreOptions] say so.
 //
+// Who keeps the frames of many images in one place, as package store does, checks
+// them with a [Checker], gets with [Image.Reframe] the preface for those it keeps, and
+// makes the image of both again with [Assemble].
+//
 // The package touches no devices: it reads from an [io.ReaderAt] and writes
 // to a [Target]. Opening, locking and flushing a block device is the caller's
 // business, see package blockdev.

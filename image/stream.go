@@ -18,13 +18,16 @@ type Stream struct {
 	read   int // data frames that were read
 	seek   *seekSum
 	zeros  zeros
+	kept   *keptFrames // nil unless head and tail are kept
 }
 
 // OpenStream reads the head of an image from r. It returns an error that wraps
 // [ErrNotImage] or [ErrDamaged], or one of r.
-func OpenStream(r io.Reader) (*Stream, error) {
-	s := &Stream{r: bufio.NewReaderSize(r, 256<<10), sum: sha256.New(), seek: newSeekSum()}
-	m, size, err := readHead(s.r, s.sum)
+func OpenStream(r io.Reader) (*Stream, error) { return openStream(r, nil) }
+
+func openStream(r io.Reader, kept *keptFrames) (*Stream, error) {
+	s := &Stream{r: bufio.NewReaderSize(r, 256<<10), sum: sha256.New(), seek: newSeekSum(), kept: kept}
+	m, size, err := readHead(s.keepHead(), s.sum)
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +71,7 @@ func (s *Stream) readFrame(f Frame, buf []byte) ([]byte, error) {
 // Finish reads what follows the data and checks it: now the digests are
 // known. It must be called after Next has returned io.EOF.
 func (s *Stream) Finish() error {
-	size, err := s.readTail(s.r, s.sum)
+	size, err := s.readTail(s.keepTail(), s.sum)
 	if err != nil {
 		return in("tail", err)
 	}

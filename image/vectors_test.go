@@ -77,8 +77,8 @@ func TestVectorsAll(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := strings.Count(string(doc), "\nVector: "); n != 10 {
-		t.Errorf("docs/format.md has %d vectors, TestVectors knows 10", n)
+	if n := strings.Count(string(doc), "\nVector: "); n != 11 { // that of section 16 is looked at by package store
+		t.Errorf("docs/format.md has %d vectors, the tests know 11", n)
 	}
 }
 

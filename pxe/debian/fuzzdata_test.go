@@ -1,0 +1,37 @@
+package debian
+
+// fuzzTime is when fuzzMessage was signed by fuzzKey, whose secret half is
+// gone.
+const fuzzTime = 1795354734
+
+const fuzzKey = `-----BEGIN PGP PUBLIC KEY BLOCK-----
+
+xjMEawLiXhYJKwYBBAHaRw8BAQdAyTMOXA7Wb1mlFCRkLeSbqyt63Fzr3am6ozrw
+KAovLrXNF2FyY2hpdmUgPGFAZXhhbXBsZS5vcmc+wr0EExYIAG8FgmsC4l4CCwcJ
+EMPFWFLdwgRRNRQAAAAAABwAEHNhbHRAbm90YXRpb25zLm9wZW5wZ3Bqcy5vcmc4
+rMyU53im/WI5pa7sFlwBAhUIAhYAAhkBApsDAh4BFiEEa2Pontvg0nHumnRnw8VY
+Ut3CBFEAAHy2AQCVsHZzxaWXCHBcHzBbYnG+mwI1aXV/6cGRhK8kk7+2AAD9GttG
+ofVeRDaGhLmfTT0ugJckq3yYwuD2FonhasfKbQzOOARrAuJeEgorBgEEAZdVAQUB
+AQdA9tY6areRwvGUmWZtyGp/ptm2sMYA45qWre/E9Fp6ZR4DAQoJwq4EGBYIAGAF
+gmsC4l4JEMPFWFLdwgRRNRQAAAAAABwAEHNhbHRAbm90YXRpb25zLm9wZW5wZ3Bq
+cy5vcmf8AwKljhilZpsqEpRzDo8rApsMFiEEa2Pontvg0nHumnRnw8VYUt3CBFEA
+ALEGAP44P0QoM3ZJ6pAsDU7MA26eAGVLr62mmkL3mKeseddKXwEArJmGRVAbJbyy
+sqQrtWzDmFkuEHfAIKi4wZvSNpr4/Qw=
+=Jbyo
+-----END PGP PUBLIC KEY BLOCK-----`
+
+const fuzzMessage = `-----BEGIN PGP SIGNED MESSAGE-----
+Hash: SHA256
+
+Suite: a
+- - Date: x
+SHA256:
+ b
+
+-----BEGIN PGP SIGNATURE-----
+
+wqsEARYIAF0FgmsC8G4JEMPFWFLdwgRRNRQAAAAAABwAEHNhbHRAbm90YXRpb25z
+Lm9wZW5wZ3Bqcy5vcmdC39AcXiqHib+26HBa1vVkFiEEa2Pontvg0nHumnRnw8VY
+Ut3CBFEAAKxUAQDIdBQ4V5kX769hqwKCV+fxqPCelVjnzfwXShHEvufCagD+OLmK
+vopsi9fwR0FQQ015bamFcMBSN0V4B6HetrBOeQU=
+-----END PGP SIGNATURE-----`

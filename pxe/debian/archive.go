@@ -245,13 +245,15 @@ func (a *Archive) trust(message []byte, suite string) (*releaseFile, error) {
 	return f, nil
 }
 
-// readList reads the list of packages of one component of a suite.
+// readList reads the list of packages of one component of a suite. Where there
+// is a choice, it takes gzip: the list is a third longer than with xz, but is
+// read in a fraction of the time.
 func (a *Archive) readList(ctx context.Context, suite, component string, f *releaseFile) error {
 	dir := component + "/binary-" + a.src.Arch + "/"
-	name := dir + "Packages.xz"
+	name := dir + "Packages.gz"
 	entry, ok := f.files[name]
 	if !ok {
-		name = dir + "Packages.gz"
+		name = dir + "Packages.xz"
 		if entry, ok = f.files[name]; !ok {
 			return fmt.Errorf("%w: no list of packages for %s", ErrNoPackage, a.src.Arch)
 		}

@@ -1,0 +1,166 @@
+package fleet
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"regexp"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"slipcast/agent/wire"
+)
+
+// ErrMalformed reports what an agent or a person sent that is not as
+// docs/boot.md says.
+var ErrMalformed = errors.New("malformed")
+
+// Bounds of what an agent tells, see package wire.
+const (
+	maxField      = 256 // bytes of a text of an inventory
+	maxDisks      = 256
+	maxNICs       = 64
+	maxModaliases = 2048
+	maxNotes      = 64
+	maxSize       = 1 << 60 // bytes of anything
+	maxAnswer     = 256 << 10
+)
+
+// plain returns text as one line of printable characters, without space at its
+// ends, of at most most bytes.
+func plain(text string, most int) string {
+	text = strings.ToValidUTF8(text, "?")
+	text = strings.TrimSpace(strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsSpace(r):
+			return ' '
+		case !unicode.IsPrint(r):
+			return -1
+		}
+		return r
+	}, text))
+	if len(text) <= most {
+		return text
+	}
+	for most > 0 && !utf8.RuneStart(text[most]) {
+		most--
+	}
+	return strings.TrimSpace(text[:most])
+}
+
+// cleanInventory makes the texts of an inventory plain and its addresses
+// canonical. Firmware says what it likes: a text that is odd is no reason to
+// leave a machine without its job, but numbers and lists that cannot be are
+// [ErrMalformed].
+func cleanInventory(inv *wire.Inventory) error {
+	for _, text := range []*string{
+		&inv.Serial, &inv.Vendor, &inv.Product, &inv.Board, &inv.BIOS, &inv.CPU,
+		&inv.Arch, &inv.Firmware, &inv.SecureBoot, &inv.Kernel, &inv.Version,
+	} {
+		*text = plain(*text, maxField)
+	}
+	inv.UUID, inv.MAC = canonicalUUID(inv.UUID), canonicalMAC(inv.MAC)
+	if inv.Threads < 0 || inv.Memory < 0 || inv.Memory > maxSize {
+		return fmt.Errorf("%w: %d threads, %d bytes of memory", ErrMalformed, inv.Threads, inv.Memory)
+	}
+	if len(inv.NICs) > maxNICs || len(inv.Modaliases) > maxModaliases || len(inv.KernelNotes) > maxNotes {
+		return fmt.Errorf("%w: %d NICs, %d modaliases, %d notes", ErrMalformed, len(inv.NICs), len(inv.Modaliases), len(inv.KernelNotes))
+	}
+	for i := range inv.NICs {
+		if err := cleanNIC(&inv.NICs[i]); err != nil {
+			return err
+		}
+	}
+	cleanTexts(inv.Modaliases, maxField)
+	cleanTexts(inv.KernelNotes, maxField)
+	return cleanDisks(inv.Disks)
+}
+
+func cleanNIC(n *wire.NIC) error {
+	for _, text := range []*string{&n.Name, &n.Driver, &n.Bus} {
+		*text = plain(*text, maxField)
+	}
+	n.MAC = canonicalMAC(n.MAC)
+	if n.Speed < 0 {
+		return fmt.Errorf("%w: a NIC of %d Mbit/s", ErrMalformed, n.Speed)
+	}
+	return nil
+}
+
+func cleanDisks(disks []wire.Disk) error {
+	if len(disks) > maxDisks {
+		return fmt.Errorf("%w: %d disks", ErrMalformed, len(disks))
+	}
+	for i := range disks {
+		d := &disks[i]
+		for _, text := range []*string{&d.Name, &d.Path, &d.Model, &d.Serial, &d.WWN, &d.Transport, &d.InUse, &d.Contents} {
+			*text = plain(*text, maxField)
+		}
+		if d.Size < 0 || d.Size > maxSize || d.Sector < 0 {
+			return fmt.Errorf("%w: a disk of %d bytes, in sectors of %d", ErrMalformed, d.Size, d.Sector)
+		}
+	}
+	return nil
+}
+
+func cleanTexts(list []string, most int) {
+	for i := range list {
+		list[i] = plain(list[i], most)
+	}
+}
+
+// cleanReport does the same for a report.
+func cleanReport(r *wire.Report) error {
+	switch r.State {
+	case wire.Working, wire.Asking, wire.Done, wire.Failed:
+	default:
+		return fmt.Errorf("%w: state %q", ErrMalformed, plain(string(r.State), 20))
+	}
+	if r.Seq == 0 || r.Seq > 1<<62 || r.Done < 0 || r.Total < 0 || r.Rate < 0 || r.Done > maxSize || r.Total > maxSize || r.Rate > maxSize {
+		return fmt.Errorf("%w: seq %d, %d of %d bytes, %d a second", ErrMalformed, r.Seq, r.Done, r.Total, r.Rate)
+	}
+	if len(r.Lines) > wire.MaxLines || len(r.Notes) > 32 {
+		return fmt.Errorf("%w: %d lines, %d notes", ErrMalformed, len(r.Lines), len(r.Notes))
+	}
+	for _, text := range []*string{&r.Step, &r.Disk, &r.Result} {
+		*text = plain(*text, maxField)
+	}
+	r.Error = plain(r.Error, wire.MaxText)
+	cleanTexts(r.Notes, wire.MaxText)
+	for i := range r.Lines {
+		r.Lines[i].Text = plain(r.Lines[i].Text, wire.MaxText)
+	}
+	return cleanDisks(r.Candidates)
+}
+
+// canonicalMAC returns the address as 00:00:5e:00:53:01, and nothing for what
+// is no address of a machine.
+func canonicalMAC(text string) string {
+	mac, err := net.ParseMAC(strings.TrimSpace(text))
+	if err != nil || len(mac) != 6 || mac[0]&1 != 0 || [6]byte(mac) == [6]byte{} {
+		return ""
+	}
+	return mac.String()
+}
+
+var uuidForm = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
+
+// canonicalUUID returns the UUID in lower case, and nothing for what is none.
+func canonicalUUID(text string) string {
+	if text = strings.ToLower(strings.TrimSpace(text)); uuidForm.MatchString(text) {
+		return text
+	}
+	return ""
+}
+
+var nameForm = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$`)
+
+// checkName refuses what is no name of a machine: one label of a host name,
+// RFC 1123, section 2.1, that is not all digits.
+func checkName(name string) error {
+	if !nameForm.MatchString(name) || strings.Trim(name, "0123456789") == "" {
+		return fmt.Errorf("%w: %q is no host name: at most 63 letters, digits and hyphens, not all digits", ErrMalformed, plain(name, 80))
+	}
+	return nil
+}

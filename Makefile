@@ -110,6 +110,10 @@ bench-multicast: ## sessions in a network of namespaces, side by side with udpca
 	@$(MAKE) build
 	@scripts/bench-multicast
 
+.PHONY: bench-tftp
+bench-tftp: ## the TFTP server side by side with dnsmasq, tftpd-hpa and atftpd
+	@scripts/bench-tftp
+
 .PHONY: vuln
 vuln: ## govulncheck; needs the network
 	@scripts/setup build

@@ -1,0 +1,270 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"slipcast/fleet"
+	"slipcast/image"
+	"slipcast/image/store"
+	"slipcast/pxe"
+)
+
+// A server is slipcast serve: the parts that it wires, each of which knows
+// nothing of the others.
+type server struct {
+	env *env
+	opt serveOptions
+	log *slog.Logger
+
+	address  netip.Prefix // ours
+	key      *serverKey
+	token    string // the operator's
+	fleet    *fleet.Fleet
+	store    *store.Store
+	sessions *serveSessions
+	boot     *pxe.Server
+}
+
+// serverLog returns where a server logs: lines for people, objects with
+// --json.
+func (e *env) serverLog() *slog.Logger {
+	opt := &slog.HandlerOptions{}
+	if e.quiet {
+		opt.Level = slog.LevelWarn
+	}
+	if e.json {
+		return slog.New(slog.NewJSONHandler(e.stderr, opt))
+	}
+	return slog.New(slog.NewTextHandler(e.stderr, opt))
+}
+
+// serve opens all parts, and serves or checks.
+func (s *server) serve(ctx context.Context) (err error) {
+	if err := s.locate(); err != nil {
+		return err
+	}
+	if s.key, err = s.openKey(); err != nil {
+		return err
+	}
+	if s.boot, err = s.newBoot(); err != nil {
+		return err
+	}
+	if s.opt.check {
+		return s.check(ctx)
+	}
+	if err := s.openState(ctx); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.fleet.Close()) }()
+	if s.store, err = openOrInit(s.opt.store); err != nil {
+		return err
+	}
+	s.boot.Director = &fleet.Director{
+		Fleet: s.fleet, Servers: []string{s.url()}, Pin: s.key.pin, IgnoreUnknown: s.opt.unknown == unknownIgnore,
+	}
+	return s.run(ctx)
+}
+
+// locate finds out which network is served.
+func (s *server) locate() (err error) {
+	if s.opt.iface == "" {
+		if s.opt.iface, err = defaultInterface(); err != nil {
+			return err
+		}
+	}
+	s.address, err = pxe.Locate(s.opt.iface)
+	return err
+}
+
+// openKey returns who this server is.
+func (s *server) openKey() (*serverKey, error) {
+	key, err := openServerKey(s.opt.state)
+	if err != nil || s.opt.tlsKey == "" {
+		return key, err
+	}
+	given, err := loadServerKey(s.opt.tlsKey, s.opt.tlsCert)
+	if err != nil {
+		return nil, err
+	}
+	given.secret = key.secret // a certificate is renewed, sessions go on
+	return given, nil
+}
+
+// newBoot returns the boot server.
+func (s *server) newBoot() (*pxe.Server, error) {
+	o := &s.opt
+	b := &pxe.Server{
+		Interface: o.iface, Address: s.address, Folder: o.bootDir(), Director: nobody{}, Mode: pxe.Mode(o.dhcp),
+		ProxyRequest: o.proxyRequest, State: o.state, Loader: pxe.Loader(o.loader), Args: o.args,
+		Ports: pxe.Ports{HTTP: o.http}, Log: s.log,
+	}
+	var err error
+	if o.pool != "" {
+		if b.Pool.First, b.Pool.Last, err = parsePool(o.pool); err != nil {
+			return nil, err
+		}
+	}
+	if o.router != "" {
+		if b.Router, err = netip.ParseAddr(o.router); err != nil {
+			return nil, usagef("--router: %w", err)
+		}
+	}
+	for _, text := range o.dns {
+		a, err := netip.ParseAddr(text)
+		if err != nil {
+			return nil, usagef("--dns: %w", err)
+		}
+		b.DNS = append(b.DNS, a)
+	}
+	return b, nil
+}
+
+// bootDir returns the boot folder.
+func (o *serveOptions) bootDir() string {
+	if o.boot != "" {
+		return o.boot
+	}
+	return filepath.Join(o.state, "boot")
+}
+
+// nobody directs no machine; a check needs a director that is not asked.
+type nobody struct{}
+
+// Direct implements pxe.Director.
+func (nobody) Direct(context.Context, pxe.Client) (pxe.Decision, error) {
+	return pxe.Decision{}, nil
+}
+
+// Offer implements pxe.Director.
+func (nobody) Offer(context.Context, pxe.Client) ([]pxe.File, error) {
+	return nil, errors.New("nobody is served")
+}
+
+// openState opens the database and reads the operator's token.
+func (s *server) openState(ctx context.Context) (err error) {
+	if s.token, err = fleet.OperatorToken(s.opt.state); err != nil {
+		return err
+	}
+	s.fleet, err = fleet.Open(ctx, filepath.Join(s.opt.state, fleet.File))
+	return err
+}
+
+// openOrInit opens the store in dir, and makes one where nothing is.
+func openOrInit(dir string) (*store.Store, error) {
+	s, err := store.Open(dir)
+	if !errors.Is(err, store.ErrNotStore) || exists(dir) {
+		return s, err
+	}
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return nil, err
+	}
+	return store.Init(dir)
+}
+
+// url returns where agents and browsers reach the server.
+func (s *server) url() string {
+	return "https://" + netip.AddrPortFrom(s.address.Addr(), s.opt.https).String()
+}
+
+// run serves until ctx ends, and then ends what is under way.
+func (s *server) run(ctx context.Context) error {
+	s.sessions = newServeSessions(s.key, s.log)
+	s.sessions.open, s.sessions.address, s.sessions.iface = s.openStored, s.address.Addr(), s.opt.iface
+	s.sessions.rate, s.sessions.gather = int64(s.opt.rate), s.opt.gather
+	defer s.sessions.Close()
+	images := s.store.Handler()
+	defer images.Close()
+	listener, err := net.Listen("tcp", ":"+strconv.Itoa(int(s.opt.https)))
+	if err != nil {
+		return err
+	}
+	for _, f := range s.boot.Check(ctx) {
+		s.logFinding(f)
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.boot.Serve(gctx) })
+	g.Go(func() error { return s.serveHTTPS(gctx, listener, s.handler(images)) })
+	keeper := &fleet.Keeper{Fleet: s.fleet, Sessions: s.sessions, Wake: s.wake, Log: s.log}
+	g.Go(func() error { return keeper.Serve(gctx) })
+	s.log.Info("status page", "url", s.url(), "token", filepath.Join(s.opt.state, fleet.TokenFile))
+	return g.Wait()
+}
+
+// openStored opens an image of the store for a session.
+func (s *server) openStored(ref string) (*image.Image, func() error, error) {
+	r, err := store.ParseRef(ref)
+	if err != nil {
+		return nil, nil, err
+	}
+	im, err := s.store.OpenImage(r)
+	if err != nil {
+		return nil, nil, err
+	}
+	return im.Assembled.Image, im.Close, nil
+}
+
+// wake switches a machine on.
+func (s *server) wake(ctx context.Context, mac net.HardwareAddr) error {
+	return pxe.Wake(ctx, mac, pxe.WakeOptions{Interface: s.opt.iface})
+}
+
+// handler returns what answers HTTPS: agents, operators and browsers.
+func (s *server) handler(images http.Handler) http.Handler {
+	agents := &fleet.AgentAPI{
+		Fleet: s.fleet, Images: storeImages{s.store}, Sessions: s.sessions, Tokenless: s.opt.tokenless, Log: s.log,
+	}
+	operators := &fleet.OperatorAPI{Fleet: s.fleet, Images: storeImages{s.store}, Wake: s.wake, Token: s.token, Log: s.log}
+	if s.opt.private {
+		operators.ReadToken = s.token
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/api/v1/agent/", agents.Handler())
+	mux.Handle("/api/v1/images/", agents.Guard(http.StripPrefix("/api/v1/images", images)))
+	mux.Handle("/", operators.Handler())
+	return mux
+}
+
+// httpsFarewell is how long requests may take to end when the server goes
+// down. Agents try again.
+const httpsFarewell = 2 * time.Second
+
+// serveHTTPS answers until ctx ends.
+func (s *server) serveHTTPS(ctx context.Context, l net.Listener, h http.Handler) error {
+	server := &http.Server{
+		Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
+		TLSConfig:   &tls.Config{Certificates: []tls.Certificate{s.key.cert}, MinVersion: tls.VersionTLS12},
+		ErrorLog:    slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // scanners and browsers that distrust the certificate
+		BaseContext: func(net.Listener) context.Context { return ctx },
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- server.ServeTLS(&boundedListener{l, make(chan struct{}, httpsConns)}, "", "") }() // awaited below
+	select {
+	case err := <-failed:
+		return fmt.Errorf("HTTPS: %w", err)
+	case <-ctx.Done():
+	}
+	farewell, cancel := context.WithTimeout(context.WithoutCancel(ctx), httpsFarewell)
+	defer cancel()
+	if server.Shutdown(farewell) != nil {
+		server.Close()
+	}
+	<-failed
+	return nil
+}
+
+// httpsConns is how many connections there are at a time: some for each
+// machine of the largest room, and for those who look on.
+const httpsConns = 4096

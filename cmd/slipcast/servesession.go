@@ -1,0 +1,134 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"time"
+
+	"slipcast/agent/wire"
+	"slipcast/image"
+	"slipcast/multicast"
+)
+
+// serveSessions are the sessions that serve runs: one for each batch of jobs
+// whose machines are under way. It is safe for concurrent use.
+type serveSessions struct {
+	open    func(ref string) (im *image.Image, closer func() error, err error) // an image of the store
+	key     *serverKey
+	address netip.Addr // ours, where receivers find the sender
+	iface   string
+	rate    int64         // cap in bits per second, 0 for the link's
+	gather  time.Duration // how long a session waits for its machines
+	log     *slog.Logger
+
+	mu      sync.Mutex
+	running map[string]*serveSession // by batch
+	closed  bool
+	wait    sync.WaitGroup
+}
+
+// A serveSession is one session under way.
+type serveSession struct {
+	sender *multicast.Sender
+	cancel context.CancelFunc
+}
+
+// Session returns where a batch gets its image from. It starts a session if
+// there is none; expected is how many machines it is to wait for.
+func (s *serveSessions) Session(ctx context.Context, batch, ref string, expected int) (wire.Session, error) {
+	name := "batch-" + batch
+	told := wire.Session{Name: name, From: s.address.String(), Key: s.key.session(name)}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
+		return wire.Session{}, errors.New("the server is going down")
+	case s.running[batch] != nil:
+		return told, nil
+	}
+	im, closer, err := s.open(ref)
+	if err != nil {
+		return wire.Session{}, err
+	}
+	source, err := newImageSource(im)
+	if err != nil {
+		return wire.Session{}, errors.Join(err, closer())
+	}
+	s.start(ctx, batch, closer, &multicast.Sender{
+		Source: source, Name: name, Title: shorten(plain(ref, longestName), longestSession), Digest: im.Digest[:],
+		Host: hostName(), Key: told.Key, Interface: s.iface,
+		Rate: s.rate, Wait: max(expected, 1), StartAfter: cmp.Or(s.gather, defaultGather), Log: s.log.With("session", name),
+	})
+	return told, nil
+}
+
+// defaultGather is how long a session waits for machines that are still
+// booting.
+const defaultGather = 3 * time.Minute
+
+// start runs a session in the background until it is over. A machine that
+// comes later starts the next one.
+func (s *serveSessions) start(ctx context.Context, batch string, closer func() error, sender *multicast.Sender) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) // of a request, which ends before the session
+	running := &serveSession{sender, cancel}
+	s.running[batch] = running
+	s.wait.Add(1)
+	go func() { // awaited by Close
+		defer s.wait.Done()
+		defer cancel()
+		s.log.Info("session starts", "session", sender.Name, "image", sender.Title, "machines", sender.Wait)
+		err := errors.Join(sender.Serve(ctx), closer())
+		s.mu.Lock()
+		if s.running[batch] == running {
+			delete(s.running, batch)
+		}
+		s.mu.Unlock()
+		if err != nil && ctx.Err() == nil {
+			s.log.Warn("session ended", "session", sender.Name, "err", err)
+			return
+		}
+		s.log.Info("session is over", "session", sender.Name)
+	}()
+}
+
+// Over ends the session of a batch that has no job under way any more.
+func (s *serveSessions) Over(batch string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if running := s.running[batch]; running != nil {
+		running.cancel()
+	}
+}
+
+// Status returns what the session of a batch is doing, and whether there is
+// one.
+func (s *serveSessions) Status(batch string) (multicast.Status, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	running := s.running[batch]
+	if running == nil {
+		return multicast.Status{}, false
+	}
+	return plainStatus(running.sender.Status()), true
+}
+
+// Close ends all sessions, and returns when they have ended.
+func (s *serveSessions) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	for _, running := range s.running {
+		running.cancel()
+	}
+	s.mu.Unlock()
+	s.wait.Wait()
+	return nil
+}
+
+// newServeSessions returns the sessions of a server.
+func newServeSessions(key *serverKey, log *slog.Logger) *serveSessions {
+	return &serveSessions{key: key, log: log, running: map[string]*serveSession{}}
+}

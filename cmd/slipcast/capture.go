@@ -21,13 +21,14 @@ type captureOptions struct {
 	level         string
 	partition     int
 	parent        string
+	from          *imageFlags // for the parent
 	onReadError   string
 	skipSwapfiles bool
 	force         bool
 }
 
 func newCaptureCmd(env *env) *cobra.Command {
-	var opt captureOptions
+	opt := captureOptions{from: new(imageFlags)}
 	cmd := &cobra.Command{
 		Use:   "capture SOURCE IMAGE",
 		Short: "Turn a disk, a partition or a file into an image",
@@ -37,7 +38,10 @@ swap; everything else, and whatever is damaged or cannot be trusted, is captured
 whole and said so. SOURCE must not be mounted. It is only read.
 
 IMAGE is an ordinary .zst file: zstd -dc IMAGE gives the raw disk. It appears
-under its name when it is complete.`,
+under its name when it is complete.
+
+The IMAGE of --parent may also be NAME or NAME@VERSION in the store of --store, or
+a URL; slipcast help restore says more.`,
 		Example: `  slipcast capture /dev/sda room-12.img.zst
   slipcast capture /dev/sda - | ssh server 'cat > room-12.img.zst'
   slipcast capture --partition 2 /dev/sda root.img.zst
@@ -51,6 +55,8 @@ under its name when it is complete.`,
 	f.StringVar(&opt.level, "level", "default", "compress at `LEVEL`: "+strings.Join(image.Levels(), ", ")+"; best takes 34 MiB of memory for each processor")
 	f.Var((*partitionNumber)(&opt.partition), "partition", "capture only partition `N` of SOURCE")
 	f.StringVar(&opt.parent, "parent", "", "copy what did not change from this older `IMAGE` of the same disk")
+	addImageFlags(cmd, opt.from)
+	cmd.ValidArgsFunction = nil // IMAGE is a new file
 	f.StringVar(&opt.onReadError, "on-read-error", "stop", "where SOURCE cannot be read, `WHAT` to do: stop, or skip (zeros, listed in the image)")
 	f.BoolVar(&opt.skipSwapfiles, "skip-swapfiles", false, "leave out the contents of page and hibernation files (NTFS, ext4)")
 	f.BoolVar(&opt.force, "force", false, "replace IMAGE if it exists")
@@ -91,7 +97,7 @@ func captureTo(ctx context.Context, env *env, source, path string, how image.Cap
 	}
 	defer src.Close()
 	if opt.parent != "" {
-		parent, err := openImageFile(opt.parent)
+		parent, err := openImageFile(ctx, opt.parent, opt.from)
 		if err != nil {
 			return fmt.Errorf("parent %s: %w", opt.parent, err)
 		}

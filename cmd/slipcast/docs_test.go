@@ -67,7 +67,7 @@ func document(root *cobra.Command) string {
 
 // documentCommand appends the section about one command.
 func documentCommand(b *strings.Builder, c *cobra.Command) {
-	fmt.Fprintf(b, "## slipcast %s\n\n", c.Name())
+	fmt.Fprintf(b, "## %s\n\n", c.CommandPath())
 	writeText(b, c.Long)
 	usage := c.UseLine()
 	for _, sub := range c.Commands() {
@@ -80,6 +80,11 @@ func documentCommand(b *strings.Builder, c *cobra.Command) {
 	if c.Example != "" {
 		b.WriteString("Examples:\n\n")
 		writeBlock(b, strings.ReplaceAll("\n"+c.Example, "\n  ", "\n")[1:])
+	}
+	for _, sub := range c.Commands() {
+		if c.Name() != "completion" { // which explains shells
+			documentCommand(b, sub)
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"slipcast/image"
+	"slipcast/image/store"
 	"slipcast/internal/blockdev"
 	"slipcast/multicast"
 )
@@ -40,8 +41,8 @@ func exitCodes() []exitMeaning {
 		{exitUsage, "wrong arguments, flags or configuration"},
 		{exitPart, "done in part: some receivers failed, what could not be read was left out, or a file system was not grown"},
 		{exitDamaged, "an image or chunk is damaged, or a file is no image"},
-		{exitRefused, "the source or target was refused; nothing was written to it"},
-		{exitNobody, "nobody answered: no receiver came, no session was found, or the sender was lost"},
+		{exitRefused, "the source, target or version in a store was refused; nothing was written to it"},
+		{exitNobody, "nobody answered: no receiver came, no session was found, or the sender or web server was lost"},
 		{exitInterrupted, "interrupted"},
 	}
 }
@@ -61,11 +62,12 @@ func exitCode(ctx context.Context, err error) int {
 		return exitUsage
 	case errors.As(err, &part), errors.As(err, &incomplete):
 		return exitPart
-	case errors.As(err, &refused), errors.As(err, &unwilling), errors.As(err, &small), errors.Is(err, image.ErrSectorSize):
+	case errors.As(err, &refused), errors.As(err, &unwilling), errors.As(err, &small), errors.Is(err, image.ErrSectorSize),
+		errors.Is(err, store.ErrExists), errors.Is(err, store.ErrInUse):
 		return exitRefused
 	case errors.Is(err, image.ErrDamaged), errors.Is(err, image.ErrNotImage):
 		return exitDamaged
-	case errors.Is(err, multicast.ErrNobody), errors.Is(err, multicast.ErrNoSession):
+	case errors.Is(err, multicast.ErrNobody), errors.Is(err, multicast.ErrNoSession), errors.Is(err, errRemoteSilent):
 		return exitNobody
 	case ctx.Err() != nil:
 		return exitInterrupted

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"slipcast/image"
+	"slipcast/image/store"
 	"slipcast/internal/blockdev"
 	"slipcast/multicast"
 )
@@ -56,6 +58,10 @@ func TestExitCode(t *testing.T) {
 		{"two sessions", alive, multicast.ErrAmbiguous, exitFailed},
 		{"another sender", alive, multicast.ErrRefused, exitFailed},
 		{"given up", alive, multicast.ErrDropped, exitFailed},
+		{"no web server", alive, errRemoteSilent, exitNobody},
+		{"no such version", alive, store.ErrNotFound, exitFailed},
+		{"version is there", alive, store.ErrExists, exitRefused},
+		{"version is read", alive, store.ErrInUse, exitRefused},
 		{"interrupted", ended, context.Canceled, exitInterrupted},
 		{"refused before the interrupt", ended, &refusal{"not confirmed"}, exitRefused},
 		{"joined", alive, errors.Join(chunk, errors.New("closing")), exitDamaged},
@@ -103,6 +109,12 @@ func TestHint(t *testing.T) {
 		{&refusal{"not confirmed"}, ""},
 		{&image.TooSmallError{Need: 3 << 30, Have: 1 << 30}, "1.0 GiB do not hold 3.0 GiB; shrink"},
 		{image.ErrSectorSize, "a partition table counts in sectors"},
+		{store.ErrNotStore, "slipcast store init makes a store"},
+		{store.ErrNotFound, "slipcast store list"},
+		{store.ErrInUse, "try again when"},
+		{&pinError{"none"}, "--pin takes a server by its key"},
+		{&tls.CertificateVerificationError{Err: errors.New("unknown authority")}, "--pin takes a server by its key"},
+		{errRemoteRefused, "put the server's token"},
 		{syscall.ENOSPC, "make room there"},
 		{multicast.ErrNobody, "run slipcast receive on the machines"},
 		{multicast.ErrNoSession, "is slipcast send running"},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -8,6 +9,7 @@ import (
 	"syscall"
 
 	"slipcast/image"
+	"slipcast/image/store"
 	"slipcast/internal/blockdev"
 	"slipcast/internal/progress"
 	"slipcast/multicast"
@@ -19,6 +21,8 @@ func hintFor(err error) string {
 	var unwilling *refusal
 	var small *image.TooSmallError
 	var missing *fs.PathError
+	var pinned *pinError
+	var cert *tls.CertificateVerificationError
 	switch {
 	case errors.As(err, &missing) && errors.Is(err, fs.ErrNotExist) && strings.HasPrefix(missing.Path, "/dev/"):
 		return disksHint()
@@ -39,6 +43,16 @@ func hintFor(err error) string {
 		return "--session chooses one by its name, --from by its sender"
 	case errors.Is(err, multicast.ErrRefused):
 		return "sender and receiver need the same --key, or neither; --fingerprint is what send has printed"
+	case errors.Is(err, store.ErrNotStore):
+		return "slipcast store init makes a store; --store or SLIPCAST_STORE says where it is"
+	case errors.Is(err, store.ErrNotFound):
+		return "slipcast store list lists what is there"
+	case errors.Is(err, store.ErrInUse):
+		return "try again when the restore, session or mount that reads it has ended"
+	case errors.As(err, &pinned), errors.As(err, &cert):
+		return "--pin takes a server by its key, whoever signed it; make sure that it is the right one first"
+	case errors.Is(err, errRemoteRefused):
+		return "put the server's token into SLIPCAST_TOKEN; it is sent by https alone"
 	case errors.Is(err, syscall.ENOSPC):
 		return "make room there, or write to another disk"
 	}

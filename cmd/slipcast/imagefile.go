@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -11,17 +12,55 @@ import (
 	"slipcast/image"
 )
 
-// An imageFile is an image that is open for reading at random.
+// An imageFile is an image that is open for reading at random, wherever it lies.
 type imageFile struct {
 	*image.Image
-	f *os.File
+	file rawImage
 }
 
-// openImageFile opens the image at path, which cannot be a pipe.
-func openImageFile(path string) (*imageFile, error) {
+// A rawImage is the file of an image, or of something else.
+type rawImage interface {
+	io.ReaderAt
+	io.Closer
+	Size() int64
+}
+
+// openImageFile opens the image that IMAGE names, which cannot be a pipe.
+func openImageFile(ctx context.Context, path string, flags *imageFlags) (*imageFile, error) {
 	if path == "-" {
 		return nil, usagef("IMAGE must be a file here; a pipe cannot be read at random")
 	}
+	switch {
+	case isRemote(path):
+		return openRemoteImage(ctx, path, flags)
+	case isStored(path):
+		return openStoredImage(path, flags)
+	}
+	f, err := openLocal(path)
+	if err != nil {
+		return nil, err
+	}
+	return openRaw(f)
+}
+
+// openRaw opens the image in f, and closes f if there is none.
+func openRaw(f rawImage) (*imageFile, error) {
+	im, err := image.Open(f, f.Size())
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return &imageFile{im, f}, nil
+}
+
+// A localFile is a file or device with its size.
+type localFile struct {
+	*os.File
+	size int64
+}
+
+// openLocal opens a file that can be read at random.
+func openLocal(path string) (*localFile, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -31,15 +70,13 @@ func openImageFile(path string) (*imageFile, error) {
 		f.Close()
 		return nil, err
 	}
-	im, err := image.Open(f, size)
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return &imageFile{im, f}, nil
+	return &localFile{f, size}, nil
 }
 
-func (i *imageFile) Close() error { return i.f.Close() }
+// Size returns the length of the file in bytes.
+func (f *localFile) Size() int64 { return f.size }
+
+func (i *imageFile) Close() error { return i.file.Close() }
 
 // A newImage is an image file under way. It gets its name when it is complete.
 type newImage struct {

@@ -37,7 +37,7 @@ func newWorkbench(t *testing.T) *workbench {
 // open makes a source of the image.
 func (w *workbench) open() {
 	w.t.Helper()
-	im, err := openImageFile(filepath.Join(w.dir, "disk.img.zst"))
+	im, err := openImageFile(w.t.Context(), filepath.Join(w.dir, "disk.img.zst"), &imageFlags{})
 	if err != nil {
 		w.t.Fatal(err)
 	}

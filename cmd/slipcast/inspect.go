@@ -15,24 +15,29 @@ import (
 )
 
 func newInspectCmd(env *env) *cobra.Command {
-	return &cobra.Command{
+	var flags imageFlags
+	cmd := &cobra.Command{
 		Use:   "inspect IMAGE",
 		Short: "Show what is in an image",
 		Long: `Inspect prints the layout of the disk in IMAGE, the file systems on it, their
 sizes and labels, what is in use, digests, notes, and what could not be read. It
 reads only the image's manifest; slipcast verify checks the data. With - for
-IMAGE it reads all of standard input.`,
+IMAGE it reads all of standard input.
+
+` + imageHelp,
 		Example: "  slipcast inspect room-12.img.zst",
 		Args:    operands("IMAGE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runInspect(cmd.Context(), env, args[0])
+			return runInspect(cmd.Context(), env, args[0], &flags)
 		},
 	}
+	addImageFlags(cmd, &flags)
+	return cmd
 }
 
 // runInspect prints the manifest of the image at path.
-func runInspect(ctx context.Context, env *env, path string) error {
-	m, size, err := readManifest(ctx, env, path)
+func runInspect(ctx context.Context, env *env, path string, flags *imageFlags) error {
+	m, size, err := readManifest(ctx, env, path, flags)
 	if err != nil {
 		return fmt.Errorf("inspecting %s: %w", path, err)
 	}
@@ -46,9 +51,9 @@ func runInspect(ctx context.Context, env *env, path string) error {
 }
 
 // readManifest reads the manifest of an image and the length of the file.
-func readManifest(ctx context.Context, env *env, path string) (*image.Manifest, int64, error) {
+func readManifest(ctx context.Context, env *env, path string, flags *imageFlags) (*image.Manifest, int64, error) {
 	if path != "-" {
-		im, err := openImageFile(path)
+		im, err := openImageFile(ctx, path, flags)
 		if err != nil {
 			return nil, 0, err
 		}

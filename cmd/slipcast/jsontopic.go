@@ -68,12 +68,31 @@ func jsonTypes() []jsonType {
 		{"mounted", "printed by mount as soon as the files are there", []jsonField{
 			image, {name: "dir", meaning: "DIR as it was given"}, digest,
 		}},
+		{"store", "the result of store init", []jsonField{{name: "store", meaning: "its folder"}}},
+		{"added", "the result of store add", append(entryFields(),
+			jsonField{name: "source", meaning: "IMAGE as it was given"}, chunks,
+			jsonField{name: "new_chunks", meaning: "of these, those that the store did not have"},
+			jsonField{name: "written_bytes", meaning: "of new chunks, compressed"}, used, seconds)},
+		{"entry", "one for each image that store list finds", entryFields()},
+		{"removed", "one for each image that store remove removes", []jsonField{{name: "image", meaning: "NAME@VERSION"}}},
+		{"collected", "the result of store gc", []jsonField{
+			{name: "removed_chunks", meaning: "that no image needs"}, {name: "freed_bytes", meaning: "of these, compressed"},
+			{name: "chunks", meaning: "that images need"}, {name: "removed_adds", meaning: "how many adds had been cut short"},
+		}},
+		{"fault", "one for each thing in the store that is damaged", []jsonField{
+			{name: "path", meaning: "of its file"}, {name: "text", meaning: "for people"},
+			{name: "image", meaning: "NAME@VERSION, if it is an image and not a chunk", optional: true},
+		}},
+		{"store_verified", "the result of store verify", []jsonField{
+			{name: "store", meaning: "its folder"}, {name: "images", meaning: "how many there are"}, chunks,
+			{name: "frame_bytes", meaning: "of the chunks, compressed"}, {name: "faults", meaning: "how many there are"}, seconds,
+		}},
 		sessionType(), receiversType(), sentType(), offerType(), receivedType(),
 		{"waiting", "on standard error, by receive when it changes", []jsonField{
 			{name: "text", meaning: "what it is waiting for, for people"},
 		}},
 		{"progress", "on standard error, one each second and one at the end", []jsonField{
-			{name: "stage", meaning: "capture, restore, receive, verify or compare"}, {name: "done", meaning: "bytes"},
+			{name: "stage", meaning: "capture, restore, receive, add, verify or compare"}, {name: "done", meaning: "bytes"},
 			{name: "rate", meaning: "bytes a second"}, {name: "total", meaning: "bytes, if they are known", optional: true},
 			{name: "left_seconds", meaning: "if they are known", optional: true},
 		}},
@@ -84,6 +103,15 @@ func jsonTypes() []jsonType {
 			{name: "code", meaning: "the exit code"}, {name: "message", meaning: "what was done, to what, and why not"},
 			{name: "hint", meaning: "what can be done about it", optional: true},
 		}},
+	}
+}
+
+// entryFields returns the fields of an image in a store.
+func entryFields() []jsonField {
+	return []jsonField{
+		{name: "image", meaning: "NAME@VERSION"}, {name: "name", meaning: "NAME"}, {name: "version", meaning: "VERSION"},
+		{name: "digest", meaning: "of the image, in hexadecimal"}, {name: "added", meaning: "when, as in RFC 3339"},
+		{name: "disk_bytes", meaning: "size of the disk in the image"}, {name: "image_bytes", meaning: "length of the image as a file"},
 	}
 }
 

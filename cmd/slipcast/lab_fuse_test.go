@@ -202,7 +202,7 @@ func TestRootLabMountDamaged(t *testing.T) {
 // labDamage inverts a byte in the middle of the frame of a chunk.
 func labDamage(t testing.TB, path string, chunk int) {
 	t.Helper()
-	im, err := openImageFile(path)
+	im, err := openImageFile(t.Context(), path, &imageFlags{})
 	if err != nil {
 		t.Fatal(err)
 	}

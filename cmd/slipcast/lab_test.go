@@ -132,7 +132,7 @@ func labRandom(t testing.TB, path string, size int64) {
 // its disk in bytes.
 func labManifest(t testing.TB, path string) (used partition.Extents, size int64) {
 	t.Helper()
-	im, err := openImageFile(path)
+	im, err := openImageFile(t.Context(), path, &imageFlags{})
 	if err != nil {
 		t.Fatal(err)
 	}

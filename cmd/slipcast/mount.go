@@ -13,7 +13,8 @@ import (
 )
 
 func newMountCmd(env *env) *cobra.Command {
-	return &cobra.Command{
+	var flags imageFlags
+	cmd := &cobra.Command{
 		Use:   "mount IMAGE DIR",
 		Short: "Show the disk in an image as raw files, read only",
 		Long: `Mount shows the disk in IMAGE as the file DIR/disk.img and its partitions as
@@ -22,22 +23,26 @@ can be read anywhere, which decompresses only the chunks that are read; each
 is checked, and named on stderr if it is damaged. A partition is opened like
 any raw one:
 
-  mount -o ro,loop DIR/p2.img /mnt`,
+  mount -o ro,loop DIR/p2.img /mnt
+
+` + imageHelp,
 		Example: "  slipcast mount room-12.img.zst /tmp/room-12",
 		Args:    operands("IMAGE", "DIR"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := runMount(cmd.Context(), env, args[0], args[1]); err != nil {
+			if err := runMount(cmd.Context(), env, args[0], args[1], &flags); err != nil {
 				return fmt.Errorf("mounting %s at %s: %w", args[0], args[1], err)
 			}
 			return nil
 		},
 	}
+	addImageFlags(cmd, &flags)
+	return cmd
 }
 
 // runMount serves the image at path under dir until ctx ends or somebody
 // unmounts dir.
-func runMount(ctx context.Context, env *env, path, dir string) error {
-	im, err := openImageFile(path)
+func runMount(ctx context.Context, env *env, path, dir string, flags *imageFlags) error {
+	im, err := openImageFile(ctx, path, flags)
 	if err != nil {
 		return err
 	}

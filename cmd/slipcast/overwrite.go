@@ -22,6 +22,7 @@ type restoreOptions struct {
 	discard   bool
 	verify    bool
 	partition int
+	serial    string
 }
 
 // addOverwriteFlags adds the flags that all commands have that overwrite a
@@ -32,6 +33,7 @@ func addOverwriteFlags(cmd *cobra.Command, opt *restoreOptions) {
 	f.BoolVar(&opt.delta, "delta", false, "read TARGET and write only what differs")
 	f.BoolVar(&opt.grow, "grow", false, "extend the last partition and its file system to the end of TARGET")
 	f.BoolVar(&opt.discard, "discard", false, "tell TARGET which of its bytes are free (TRIM)")
+	f.StringVar(&opt.serial, "serial", "", "refuse TARGET unless the disk has this serial number, as slipcast shows it")
 	f.BoolVar(&opt.verify, "verify", false, "read everything back at the end")
 }
 
@@ -57,7 +59,23 @@ func (o *overwrite) hold(work func() error, keep ...string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, o.target.close(o.restored)) }()
+	if err := o.checkSerial(); err != nil {
+		return err
+	}
 	return work()
+}
+
+// checkSerial refuses a target that is not the disk that was meant: names like
+// sda change from one boot to the next. The disk is asked that is open.
+func (o *overwrite) checkSerial() error {
+	have := o.target.Info().Serial
+	switch {
+	case o.opt.serial == "" || have == o.opt.serial:
+		return nil
+	case have == "":
+		return &refusal{"it has no serial number, and --serial wants " + o.opt.serial}
+	}
+	return &refusal{fmt.Sprintf("it has the serial number %s, and --serial wants %s", have, o.opt.serial)}
 }
 
 // checkFit refuses a target that is too small before anybody is asked.

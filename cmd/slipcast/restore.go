@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,6 +18,7 @@ import (
 
 func newRestoreCmd(env *env) *cobra.Command {
 	var opt restoreOptions
+	var flags imageFlags
 	cmd := &cobra.Command{
 		Use:   "restore IMAGE TARGET",
 		Short: "Write an image to a disk, a partition or a file",
@@ -33,32 +35,37 @@ ext4, XFS and btrfs; any other file system is left as it is, and said so.
 IMAGE may also be the raw bytes of a disk, as they are or compressed with zstd,
 gzip or xz. Nothing is known of what is in use in these, and nothing checks them
 but what their compression has; --discard, --partition and --verify do not work
-with them.`,
+with them.
+
+` + imageHelp,
 		Example: `  slipcast restore room-12.img.zst /dev/sda
   slipcast restore --yes --delta room-12.img.zst /dev/sda
   ssh server cat room-12.img.zst | slipcast restore --yes - /dev/sda
-  slipcast restore --partition 2 room-12.img.zst /dev/sda2`,
+  slipcast restore --partition 2 room-12.img.zst /dev/sda2
+  slipcast restore room-12@3 /dev/sda
+  slipcast restore https://server/images/room-12.img.zst /dev/sda`,
 		Args: operands("IMAGE", "TARGET"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runRestore(cmd.Context(), env, args[0], args[1], opt)
+			return runRestore(cmd.Context(), env, args[0], args[1], opt, &flags)
 		},
 	}
 	addOverwriteFlags(cmd, &opt)
+	addImageFlags(cmd, &flags)
 	cmd.Flags().Var((*partitionNumber)(&opt.partition), "partition", "restore only partition `N` of IMAGE, into the partition TARGET")
 	return cmd
 }
 
 // runRestore restores the image at path to the target at dst.
-func runRestore(ctx context.Context, env *env, path, dst string, opt restoreOptions) error {
+func runRestore(ctx context.Context, env *env, path, dst string, opt restoreOptions, flags *imageFlags) error {
 	if dst == "-" {
 		return usagef("restore: TARGET must be a disk, a partition or a file; zstd -dc %s writes the raw disk to a pipe", path)
 	}
-	r := &restoring{path: path, began: time.Now()}
+	r := &restoring{path: path, flags: flags, began: time.Now()}
 	r.overwrite = overwrite{env: env, dst: dst, opt: opt, again: "restore it again before it is used"}
+	defer r.close()
 	err := r.open(ctx)
 	if err == nil {
 		err = r.run(ctx)
-		r.close()
 	}
 	if err != nil {
 		return fmt.Errorf("restoring %s to %s: %w", path, dst, err)
@@ -71,9 +78,12 @@ func runRestore(ctx context.Context, env *env, path, dst string, opt restoreOpti
 type restoring struct {
 	overwrite
 	path  string
+	flags *imageFlags
 	began time.Time
 
-	file    *os.File
+	file    io.Closer // what is read; nil for standard input
+	keep    []string  // files that must survive
+	remote  bool      // it comes from a web server
 	image   *image.Image
 	stream  *image.Stream
 	foreign *image.Foreign
@@ -88,24 +98,50 @@ func (r *restoring) open(ctx context.Context) error {
 		}
 		return r.openStream(in, -1)
 	}
+	switch {
+	case isRemote(r.path):
+		f, err := openRemoteFile(ctx, r.path, r.flags)
+		if err != nil {
+			return err
+		}
+		f.ahead.exact = r.opt.delta // which chunks come is not known before
+		r.remote = true
+		return r.openRandom(f)
+	case isStored(r.path):
+		im, err := openStoredImage(r.path, r.flags)
+		if err != nil {
+			return err
+		}
+		r.file, r.image, r.m = im, im.Image, &im.Manifest
+		return nil
+	}
+	return r.openLocal(ctx)
+}
+
+// openLocal opens an image in a file or pipe.
+func (r *restoring) openLocal(ctx context.Context) error {
 	f, err := os.Open(r.path)
 	if err != nil {
 		return err
 	}
-	r.file = f
 	size, err := f.Seek(0, io.SeekEnd)
+	r.keep = append(r.keep, r.path)
 	if err != nil { // a pipe
+		r.file = f
 		return r.openStream(newInput(ctx, f), -1)
 	}
-	r.image, err = image.Open(f, size)
+	return r.openRandom(&localFile{f, size})
+}
+
+// openRandom opens an image that can be read at random.
+func (r *restoring) openRandom(f rawImage) error {
+	r.file = f
+	im, err := image.Open(f, f.Size())
 	if errors.Is(err, image.ErrNotImage) {
-		if _, err := f.Seek(0, io.SeekStart); err != nil {
-			return err
-		}
-		return r.openStream(f, size)
+		return r.openStream(io.NewSectionReader(f, 0, f.Size()), f.Size())
 	}
 	if err == nil {
-		r.m = &r.image.Manifest
+		r.image, r.m = im, &im.Manifest
 	}
 	return err
 }
@@ -148,11 +184,7 @@ func (r *restoring) close() {
 
 // run checks the target, asks, and restores.
 func (r *restoring) run(ctx context.Context) error {
-	var keep []string
-	if r.file != nil {
-		keep = append(keep, r.path)
-	}
-	return r.hold(func() error { return r.overwriteTarget(ctx) }, keep...)
+	return r.hold(func() error { return r.overwriteTarget(ctx) }, r.keep...)
 }
 
 // overwriteTarget asks, and restores.
@@ -177,6 +209,9 @@ func (r *restoring) overwriteTarget(ctx context.Context) error {
 // write does the work.
 func (r *restoring) write(ctx context.Context) (stats image.RestoreStats, err error) {
 	opt := r.options()
+	if r.remote && r.opt.delta {
+		opt.Workers = max(runtime.GOMAXPROCS(0), remoteConns) // they wait for the network more than they work
+	}
 	if err := r.prepare(&opt); err != nil {
 		return stats, err
 	}

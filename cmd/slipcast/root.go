@@ -16,8 +16,9 @@ func newRootCmd(env *env) *cobra.Command {
 and restores it to any number of machines. It reads only what is in use, checks
 every chunk before it is written, and never writes to a disk that is in use.
 
-SOURCE and TARGET are a disk, a partition or a plain file; IMAGE is a file, or -
-for standard output (capture) or standard input (restore, inspect).
+SOURCE and TARGET are a disk, a partition or a plain file; IMAGE is a file, an
+image in a store, a URL, or - for standard output (capture) or standard input
+(restore, inspect).
 
 Send brings an image to a whole room at the cost of about one transmission.`,
 		Version:           version,
@@ -45,6 +46,10 @@ Send brings an image to a whole room at the cost of about one transmission.`,
 		cmd.GroupID = "machines"
 		root.AddCommand(cmd)
 	}
+	root.AddGroup(&cobra.Group{ID: "store", Title: "Store:"})
+	storeCmd := newStoreCmd(env)
+	storeCmd.GroupID = "store"
+	root.AddCommand(storeCmd)
 	root.AddCommand(newManCmd(env), newExitCodesTopic(), newJSONTopic())
 	root.SetHelpCommand(newHelpCmd())
 	root.DisableSuggestions, root.SuggestionsMinimumDistance = true, 2 // see explain

@@ -15,6 +15,7 @@ import (
 )
 
 type sendOptions struct {
+	from       *imageFlags
 	name       string
 	wait       int
 	startAfter time.Duration
@@ -32,7 +33,7 @@ type sendOptions struct {
 }
 
 func newSendCmd(env *env) *cobra.Command {
-	var opt sendOptions
+	opt := sendOptions{from: new(imageFlags)}
 	cmd := &cobra.Command{
 		Use:   "send IMAGE",
 		Short: "Send an image to any number of machines at once",
@@ -49,7 +50,9 @@ its own, unicast lets it fetch by HTTPS, drop gives it up.
 
 Receivers know the sender by --key, or by the fingerprint that send prints.
 The status page shows who is there and how far they are; whoever reaches ADDR
-can read it.`,
+can read it.
+
+` + imageHelp,
 		Example: `  slipcast send room-12.img.zst
   slipcast send --wait 20 --start-after 15m --rate 900mbit room-12.img.zst
   slipcast send --status :8080 --interface enp3s0 room-12.img.zst`,
@@ -73,6 +76,7 @@ can read it.`,
 	f.StringVar(&opt.straggler, "straggler", string(multicast.CatchUp), "what becomes of receivers that cannot keep up, `WHAT`: "+strings.Join(stragglers(), ", "))
 	f.StringVar(&opt.key, "key", "", "send to those only who know this `KEY` (also SLIPCAST_KEY, which ps does not show)")
 	f.StringVar(&opt.status, "status", "", "show the session on a web page at `ADDR`, like :8080")
+	addImageFlags(cmd, opt.from)
 	completeWords(cmd, "straggler", stragglers()...)
 	return cmd
 }
@@ -124,7 +128,7 @@ func runSend(ctx context.Context, env *env, path string, opt sendOptions) error 
 }
 
 func send(ctx context.Context, env *env, path string, opt sendOptions) error {
-	im, err := openImageFile(path)
+	im, err := openImageFile(ctx, path, opt.from)
 	if err != nil {
 		return err
 	}

@@ -131,7 +131,7 @@ slipcast: room-12.img.zst: sending: 1 of 3 receivers done, 1 failed or lost, 100
 // newTestSending returns a session of a tiny image.
 func newTestSending(t *testing.T, e *env) *sending {
 	t.Helper()
-	im, err := openImageFile(tinyImage(t) + "/disk.img.zst")
+	im, err := openImageFile(t.Context(), tinyImage(t)+"/disk.img.zst", &imageFlags{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,34 +14,38 @@ import (
 
 func newVerifyCmd(env *env) *cobra.Command {
 	var number int
+	var flags imageFlags
 	cmd := &cobra.Command{
 		Use:   "verify IMAGE [TARGET]",
 		Short: "Check an image, or a disk against it",
 		Long: `Verify reads every frame of IMAGE and checks it against the image's digests.
 With TARGET, it reads TARGET instead and tells which of its chunks differ from
 the image, and to which partition they belong. What is not in use does not
-count. TARGET is only read.`,
+count. TARGET is only read.
+
+` + imageHelp,
 		Example: `  slipcast verify room-12.img.zst
   slipcast verify room-12.img.zst /dev/sda`,
 		Args: operands("IMAGE", "[TARGET]"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 2 {
-				return runCompare(cmd.Context(), env, args[0], args[1], number)
+				return runCompare(cmd.Context(), env, args[0], args[1], number, &flags)
 			}
 			if number != 0 {
 				return usagef("verify: --partition needs a TARGET")
 			}
-			return runVerify(cmd.Context(), env, args[0])
+			return runVerify(cmd.Context(), env, args[0], &flags)
 		},
 	}
+	addImageFlags(cmd, &flags)
 	cmd.Flags().Var((*partitionNumber)(&number), "partition", "compare only partition `N` of IMAGE with the partition TARGET")
 	return cmd
 }
 
 // runVerify checks the image at path.
-func runVerify(ctx context.Context, env *env, path string) error {
+func runVerify(ctx context.Context, env *env, path string, flags *imageFlags) error {
 	began := time.Now()
-	im, err := openImageFile(path)
+	im, err := openImageFile(ctx, path, flags)
 	if err == nil {
 		defer im.Close()
 		meter := env.meter("verifying", "verify", im.Used.Size())
@@ -63,16 +67,16 @@ func runVerify(ctx context.Context, env *env, path string) error {
 }
 
 // runCompare tells what on the target at dst differs from the image at path.
-func runCompare(ctx context.Context, env *env, path, dst string, number int) error {
-	err := compare(ctx, env, path, dst, number)
+func runCompare(ctx context.Context, env *env, path, dst string, number int, flags *imageFlags) error {
+	err := compare(ctx, env, path, dst, number, flags)
 	if err != nil {
 		return fmt.Errorf("comparing %s with %s: %w", dst, path, err)
 	}
 	return nil
 }
 
-func compare(ctx context.Context, env *env, path, dst string, number int) error {
-	im, err := openImageFile(path)
+func compare(ctx context.Context, env *env, path, dst string, number int, flags *imageFlags) error {
+	im, err := openImageFile(ctx, path, flags)
 	if err != nil {
 		return err
 	}

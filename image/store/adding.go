@@ -168,12 +168,22 @@ func (a *adding) publishFrame(h *hand, d image.Digest, sum *image.FrameSum) erro
 	}
 	there, err := a.compare(h, place, d, h.packed)
 	if errors.Is(err, image.ErrDamaged) {
-		return os.Rename(own, place) // what was there was of no use to anybody
+		return replace(own, place) // what is there is of no use to anybody
 	}
 	if err == nil {
 		*sum = there
 	}
 	return err
+}
+
+// replace gives the file at own the name place as well, whatever has it. The add
+// keeps its own: the image may have the chunk again.
+func replace(own, place string) error {
+	spare := own + ".spare"
+	if err := os.Link(own, spare); err != nil {
+		return err
+	}
+	return os.Rename(spare, place)
 }
 
 // sameInode tells whether two names are those of one file.

@@ -315,6 +315,20 @@ func TestVerifyAndHeal(t *testing.T) {
 	}
 }
 
+// A damaged frame of a chunk that an image has several times is replaced once.
+func TestHealRepeated(t *testing.T) {
+	s := newStore(t)
+	p := capture(t, image.LevelDefault, 1, 1, 2, 1)
+	mustAdd(t, s, p, "a")
+	if err := flip(s.framePath(openBytes(t, p).ChunkDigest(0), 256*kiB)); err != nil {
+		t.Fatal(err)
+	}
+	if a := mustAdd(t, s, p, "a"); a.New != 1 {
+		t.Errorf("adding it again wrote %d frames, want 1", a.New)
+	}
+	mustVerify(t, s)
+}
+
 // flip inverts a bit in the middle of a file, without a change of the files that
 // share its contents.
 func flip(path string) error {

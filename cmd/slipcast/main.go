@@ -14,6 +14,9 @@ import (
 var version = "devel"
 
 func main() {
+	if code, ok := startedByKernel(os.Args); ok {
+		os.Exit(code)
+	}
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +24,7 @@ type restoreOptions struct {
 	verify    bool
 	partition int
 	serial    string
+	digest    fingerprint
 }
 
 // addOverwriteFlags adds the flags that all commands have that overwrite a
@@ -33,6 +35,7 @@ func addOverwriteFlags(cmd *cobra.Command, opt *restoreOptions) {
 	f.BoolVar(&opt.delta, "delta", false, "read TARGET and write only what differs")
 	f.BoolVar(&opt.grow, "grow", false, "extend the last partition and its file system to the end of TARGET")
 	f.BoolVar(&opt.discard, "discard", false, "tell TARGET which of its bytes are free (TRIM)")
+	f.Var(&opt.digest, "digest", "refuse any image but the one with this digest")
 	f.StringVar(&opt.serial, "serial", "", "refuse TARGET unless the disk has this serial number, as slipcast shows it")
 	f.BoolVar(&opt.verify, "verify", false, "read everything back at the end")
 }
@@ -78,8 +81,25 @@ func (o *overwrite) checkSerial() error {
 	return &refusal{fmt.Sprintf("it has the serial number %s, and --serial wants %s", have, o.opt.serial)}
 }
 
-// checkFit refuses a target that is too small before anybody is asked.
+// checkDigest refuses an image that is not the one that was meant.
+func (o *overwrite) checkDigest() error {
+	switch {
+	case o.opt.digest == nil:
+		return nil
+	case o.m == nil:
+		return &refusal{"the image has no digest, and --digest wants " + o.opt.digest.String()}
+	case !bytes.Equal(o.m.Digest[:], o.opt.digest):
+		return &refusal{fmt.Sprintf("the image has the digest %s, and --digest wants %s", o.m.Digest, o.opt.digest.String())}
+	}
+	return nil
+}
+
+// checkFit refuses an image that was not meant, and a target that is too small,
+// before anybody is asked.
 func (o *overwrite) checkFit() error {
+	if err := o.checkDigest(); err != nil {
+		return err
+	}
 	size := o.target.Size()
 	if o.target.isFile() && size == 0 {
 		size = math.MaxInt64

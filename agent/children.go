@@ -1,0 +1,201 @@
+package agent
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Bounds of a child.
+const (
+	maxObject  = 1 << 20          // bytes of a line of --json
+	silence    = 30 * time.Minute // without any progress: its disk or its session hangs
+	killAfter  = 10 * time.Second // after it was asked to end
+	exitNobody = 6
+)
+
+// An object is a line that slipcast prints with --json, see slipcast help
+// json; the fields that an agent reads.
+type object struct {
+	Type    string  `json:"type"`
+	Stage   string  `json:"stage"`
+	Done    int64   `json:"done"`
+	Total   int64   `json:"total"`
+	Rate    float64 `json:"rate"`
+	About   string  `json:"about"`
+	Text    string  `json:"text"`
+	Digest  string  `json:"digest"`
+	Code    int     `json:"code"`
+	Message string  `json:"message"`
+}
+
+// A child is a run of this program.
+type child struct {
+	Args   []string
+	Env    []string     // besides what every child gets: NAME=VALUE
+	Stdout io.Writer    // nil: objects come there, too
+	Object func(object) // is called for each object, never by two goroutines at once
+}
+
+// A childError is a child that failed.
+type childError struct {
+	Code    int // of its exit; -1 if it was killed
+	Message string
+}
+
+func (e *childError) Error() string {
+	if e.Message == "" {
+		return fmt.Sprintf("slipcast ended with code %d and without a reason", e.Code)
+	}
+	return e.Message
+}
+
+// nobody tells whether a child failed because no sender answered.
+func nobody(err error) bool {
+	var c *childError
+	return errors.As(err, &c) && c.Code == exitNobody
+}
+
+// processes runs children as processes of program. It implements children.
+type processes struct {
+	program string
+}
+
+// Run runs a child until it ends. When ctx is done it is asked to end, and
+// killed ten seconds later; so is one that makes no progress for half an hour.
+func (p *processes) Run(ctx context.Context, c child) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	watch := newWatch(c.Object, func() { cancel(fmt.Errorf("no progress for %s", silence)) })
+	defer watch.stop()
+	cmd := exec.CommandContext(ctx, p.program, c.Args...)
+	cmd.Args[0] = "slipcast"
+	cmd.Env = append([]string{"HOME=/tmp", "PATH=/", "TMPDIR=/tmp"}, c.Env...)
+	cmd.Dir = "/"
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = killAfter
+	err := p.wait(cmd, c, watch)
+	if cause := context.Cause(ctx); err != nil && cause != nil {
+		return cause
+	}
+	return err
+}
+
+// wait starts a child, reads what it prints, and returns what it came to.
+func (p *processes) wait(cmd *exec.Cmd, c child, watch *watch) error {
+	var g errgroup.Group
+	outputs := []func() (io.ReadCloser, error){cmd.StderrPipe}
+	if cmd.Stdout = c.Stdout; c.Stdout == nil {
+		outputs = append(outputs, cmd.StdoutPipe)
+	}
+	var readers []io.ReadCloser
+	for _, pipe := range outputs {
+		r, err := pipe()
+		if err != nil {
+			return err
+		}
+		readers = append(readers, r)
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	for _, r := range readers {
+		g.Go(func() error { return readObjects(r, watch.object) })
+	}
+	g.Wait() // a child that prints no objects fails, or not, by its exit code
+	return watch.result(cmd.Wait())
+}
+
+// A watch keeps what a child says about itself, and notices when it stands
+// still.
+type watch struct {
+	each  func(object)
+	timer *time.Timer
+
+	mu   sync.Mutex
+	last object // of type error
+	mark string // how far it was
+}
+
+func newWatch(each func(object), still func()) *watch {
+	return &watch{each: each, timer: time.AfterFunc(silence, still)}
+}
+
+func (w *watch) stop() { w.timer.Stop() }
+
+// object takes an object of the child.
+func (w *watch) object(o object) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if o.Type == "error" {
+		w.last = o
+	}
+	if mark := fmt.Sprint(o.Type, o.Stage, o.Done, o.Text); mark != w.mark {
+		w.mark = mark
+		w.timer.Reset(silence)
+	}
+	if w.each != nil {
+		w.each(o)
+	}
+}
+
+// result returns the error of a child that ended with err.
+func (w *watch) result(err error) error {
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	message := plain(w.last.Message, 4096)
+	if message == "" && exit.ExitCode() < 0 {
+		message = "slipcast was killed: " + exit.String()
+	}
+	return &childError{exit.ExitCode(), message}
+}
+
+// readObjects calls each for every line of r that is an object, and passes
+// over all others.
+func readObjects(r io.Reader, each func(object)) error {
+	in := bufio.NewReaderSize(r, 64<<10)
+	for {
+		line, err := readLine(in)
+		var o object
+		if len(line) > 0 && line[0] == '{' && json.Unmarshal(line, &o) == nil {
+			each(o)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// readLine reads a line. One that is longer than an object may be is passed
+// over.
+func readLine(in *bufio.Reader) ([]byte, error) {
+	var line []byte
+	long := false
+	for {
+		part, err := in.ReadSlice('\n')
+		if long = long || len(line)+len(part) > maxObject; !long {
+			line = append(line, part...)
+		}
+		switch {
+		case errors.Is(err, bufio.ErrBufferFull):
+			continue
+		case long:
+			return nil, err
+		}
+		return bytes.TrimSpace(line), err
+	}
+}

@@ -1,0 +1,232 @@
+package agent
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"slipcast/agent/hardware"
+	"slipcast/agent/wire"
+)
+
+// maxAnswer is the size in bytes of the largest answer file.
+const maxAnswer = 256 << 10
+
+// imageName are names, with or without a version, that a store has.
+var imageName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}(@[A-Za-z0-9][A-Za-z0-9._-]{0,62})?$`)
+
+// hostname is a name of a machine, or one with its domain (RFC 1123, 2.1).
+var hostname = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$`)
+
+// checkJob refuses a job that no server of ours gives.
+func checkJob(j *wire.Job) error {
+	switch j.Kind {
+	case wire.Restore, wire.Capture:
+		if !imageName.MatchString(j.Image) {
+			return fmt.Errorf("job: %q names no image", j.Image)
+		}
+	case wire.Survey, wire.Wipe, wire.Shell:
+	default:
+		return fmt.Errorf("job: this agent does not know the kind %q", j.Kind)
+	}
+	digest, err := hex.DecodeString(j.Digest)
+	switch {
+	case j.Kind == wire.Restore && (err != nil || len(digest) != 32):
+		return errors.New("job: the digest is no SHA-256 in hexadecimal")
+	case j.Hostname != "" && !hostname.MatchString(j.Hostname):
+		return fmt.Errorf("job: %q is no host name", j.Hostname)
+	case len(j.Answer) > maxAnswer:
+		return fmt.Errorf("job: the answer file has %d bytes, more than %d", len(j.Answer), maxAnswer)
+	case j.Need < 0 || j.Disk.Min < 0 || j.Disk.Max < 0:
+		return errors.New("job: a size is negative")
+	}
+	return nil
+}
+
+// A task is a job under way.
+type task struct {
+	*agent
+	job      *wire.Job
+	reporter *reporter
+	stage    string // of the child, last
+}
+
+// step shows and reports the step that the job is at.
+func (t *task) step(name string) {
+	t.screen.show(func(v *view) { v.Step, v.Done, v.Total, v.Rate = name, 0, 0, 0 })
+	t.reporter.update(func(r *wire.Report) { r.Step, r.Done, r.Total, r.Rate = name, 0, 0, 0 })
+}
+
+// progress shows and reports how far the step is.
+func (t *task) progress(done, total, rate int64) {
+	done, total, rate = max(0, done), max(0, total), max(0, rate)
+	t.screen.show(func(v *view) { v.Done, v.Total, v.Rate = done, total, rate })
+	t.reporter.update(func(r *wire.Report) { r.Done, r.Total, r.Rate = done, total, rate })
+}
+
+// note tells what was not done though the job is.
+func (t *task) note(text string) {
+	t.screen.say("note: %s", text)
+	t.reporter.note(text)
+}
+
+// object shows what a child says.
+func (t *task) object(o object) {
+	switch o.Type {
+	case "progress":
+		if stage := plain(o.Stage, 64); stage != t.stage {
+			t.stage = stage
+			t.step(stage)
+		}
+		t.progress(o.Done, o.Total, int64(o.Rate))
+	case "note":
+		t.note(strings.TrimPrefix(o.About+": "+o.Text, ": "))
+	case "waiting":
+		t.step("waiting: " + plain(o.Text, 200))
+		t.stage = ""
+	}
+}
+
+// restore writes the job's image to its disk.
+func (t *task) restore(ctx context.Context) (string, error) {
+	d, err := t.choose(ctx, t.job.Need)
+	if err != nil {
+		return "", err
+	}
+	if err := t.image(ctx, d); err != nil {
+		return "", err
+	}
+	t.step("hand over")
+	if d, err = t.find(d); err != nil {
+		return "", err
+	}
+	notes, err := t.handover.Restored(ctx, t.job, d)
+	for _, n := range notes {
+		t.note(n)
+	}
+	return t.job.Digest, err
+}
+
+// image brings the image onto a disk: by the job's session as long as it is
+// there, else by HTTPS. What a session brought is kept.
+func (t *task) image(ctx context.Context, d wire.Disk) error {
+	delta := t.job.Delta || t.job.Attempt > 1
+	if s := t.job.Session; s != nil {
+		t.step("session")
+		err := t.run(ctx, d, child{Args: t.receiveArgs(s), Env: []string{"SLIPCAST_KEY=" + s.Key}})
+		if !nobody(err) || ctx.Err() != nil {
+			return err
+		}
+		t.note(fmt.Sprintf("the session %s is not there, the image is fetched by HTTPS: %v", s.Name, err))
+		delta = true
+	}
+	t.step("fetch")
+	_, token := t.client.order()
+	return t.run(ctx, d, child{Args: t.restoreArgs(delta), Env: []string{"SLIPCAST_TOKEN=" + token}})
+}
+
+// receiveArgs are what slipcast receive gets, without the disk.
+func (t *task) receiveArgs(s *wire.Session) []string {
+	args := append([]string{"receive"}, t.writeArgs(t.job.Delta)...)
+	args = append(args, "--session="+s.Name, "--search=2m")
+	if s.From != "" {
+		args = append(args, "--from="+s.From)
+	}
+	if t.iface != "" {
+		args = append(args, "--interface="+t.iface)
+	}
+	if t.inventory.MAC != "" {
+		args = append(args, "--id="+t.inventory.MAC)
+	}
+	return args
+}
+
+// restoreArgs are what slipcast restore gets, without the disk.
+func (t *task) restoreArgs(delta bool) []string {
+	args := append([]string{"restore"}, t.writeArgs(delta)...)
+	return append(args, "--pin="+t.ticket.Pin, t.client.server()+"/api/v1/images/"+t.job.Image+".img.zst")
+}
+
+// writeArgs are the flags of both.
+func (t *task) writeArgs(delta bool) []string {
+	args := []string{"--json", "--yes", "--digest=" + t.job.Digest}
+	for _, f := range []struct {
+		given bool
+		flag  string
+	}{{delta, "--delta"}, {t.job.Grow, "--grow"}, {t.job.Verify, "--verify"}} {
+		if f.given {
+			args = append(args, f.flag)
+		}
+	}
+	return args
+}
+
+// exitPart is the exit code of a restore after which something, such as the
+// growth of a file system, was not done though the image is there.
+const exitPart = 3
+
+// run runs a child on a disk, which it finds again first. The child checks the
+// serial number of what it has opened.
+func (t *task) run(ctx context.Context, d wire.Disk, c child) error {
+	d, err := t.find(d)
+	if err != nil {
+		return err
+	}
+	if d.Serial != "" {
+		c.Args = append(c.Args, "--serial="+d.Serial)
+	}
+	digest := ""
+	c.Object = func(o object) {
+		if o.Type == "restored" || o.Type == "received" {
+			digest = o.Digest
+		}
+		t.object(o)
+	}
+	c.Args = append(c.Args, "/dev/"+d.Name)
+	err = t.children.Run(ctx, c)
+	var failed *childError
+	switch {
+	case errors.As(err, &failed) && failed.Code == exitPart && digest == t.job.Digest:
+		t.note(failed.Error())
+	case err != nil:
+		return err
+	case !strings.EqualFold(digest, t.job.Digest):
+		return fmt.Errorf("the digest of what was restored is %q, the job wants %s", plain(digest, 64), t.job.Digest)
+	}
+	return nil
+}
+
+// find returns a disk that was chosen, as the kernel calls it now.
+func (t *task) find(d wire.Disk) (wire.Disk, error) {
+	disks, err := t.machine.Disks()
+	if err != nil {
+		return d, err
+	}
+	var found []wire.Disk
+	for _, o := range disks {
+		if hardware.Same(d, o) {
+			found = append(found, o)
+		}
+	}
+	if len(found) != 1 {
+		return d, fmt.Errorf("%s was chosen, and now %d disks are like it", hardware.Describe(d), len(found))
+	}
+	return found[0], nil
+}
+
+// wipe makes the job's disk unreadable.
+func (t *task) wipe(ctx context.Context) error {
+	d, err := t.choose(ctx, 0)
+	if err != nil {
+		return err
+	}
+	if d, err = t.find(d); err != nil {
+		return err
+	}
+	t.step("wipe")
+	rate := newRate()
+	return t.handover.Wipe(ctx, d, func(done, total int64) { t.progress(done, total, rate.at(done)) })
+}

@@ -8,10 +8,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"slipcast/fleet"
 	"slipcast/image"
 	"slipcast/image/store"
 	"slipcast/internal/blockdev"
 	"slipcast/multicast"
+	"slipcast/pxe/bootenv"
 )
 
 // Exit codes, see exitCodes.
@@ -58,14 +60,14 @@ func exitCode(ctx context.Context, err error) int {
 	switch {
 	case err == nil:
 		return exitDone
-	case errors.As(err, &usage):
+	case errors.As(err, &usage), errors.Is(err, fleet.ErrMalformed):
 		return exitUsage
 	case errors.As(err, &part), errors.As(err, &incomplete):
 		return exitPart
 	case errors.As(err, &refused), errors.As(err, &unwilling), errors.As(err, &small), errors.Is(err, image.ErrSectorSize),
-		errors.Is(err, store.ErrExists), errors.Is(err, store.ErrInUse):
+		errors.Is(err, store.ErrExists), errors.Is(err, store.ErrInUse), errors.Is(err, bootenv.ErrForeign):
 		return exitRefused
-	case errors.Is(err, image.ErrDamaged), errors.Is(err, image.ErrNotImage):
+	case errors.Is(err, image.ErrDamaged), errors.Is(err, image.ErrNotImage), errors.Is(err, bootenv.ErrDamaged):
 		return exitDamaged
 	case errors.Is(err, multicast.ErrNobody), errors.Is(err, multicast.ErrNoSession), errors.Is(err, errRemoteSilent):
 		return exitNobody

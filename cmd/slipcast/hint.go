@@ -13,6 +13,8 @@ import (
 	"slipcast/internal/blockdev"
 	"slipcast/internal/progress"
 	"slipcast/multicast"
+	"slipcast/pxe/bootenv"
+	"slipcast/pxe/debian"
 )
 
 // hintFor returns advice for people about an error, or nothing.
@@ -53,6 +55,20 @@ func hintFor(err error) string {
 		return "--pin takes a server by its key, whoever signed it; make sure that it is the right one first"
 	case errors.Is(err, errRemoteRefused):
 		return "put the server's token into SLIPCAST_TOKEN; it is sent by https alone"
+	case errors.Is(err, debian.ErrNoKeyring):
+		return "install the package debian-archive-keyring, or give --keyring its debian-archive-keyring.gpg"
+	case errors.Is(err, debian.ErrExpired):
+		return "is the clock of this machine right? if it is, --mirror chooses a mirror that is up to date"
+	case errors.Is(err, bootenv.ErrOldGRUB):
+		return "take the loaders of Debian 13 or newer: --suite trixie"
+	case errors.Is(err, bootenv.ErrMismatch):
+		return "--modules takes the folder /lib/modules/VERSION of just that kernel"
+	case errors.Is(err, bootenv.ErrNotAgent):
+		return "--agent takes the slipcast of a release for that architecture, or what make build makes"
+	case errors.Is(err, bootenv.ErrForeign):
+		return "a build replaces the whole folder; give -o a folder of its own"
+	case errors.Is(err, bootenv.ErrDamaged):
+		return "slipcast boot build makes it anew"
 	case errors.Is(err, syscall.ENOSPC):
 		return "make room there, or write to another disk"
 	}

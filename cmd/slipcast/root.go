@@ -25,6 +25,7 @@ Send brings an image to a whole room at the cost of about one transmission.`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		DisableAutoGenTag: true,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return applySettings(cmd) },
 	}
 	root.SetIn(env.stdin)
 	root.SetOut(env.stdout)
@@ -50,7 +51,12 @@ Send brings an image to a whole room at the cost of about one transmission.`,
 	storeCmd := newStoreCmd(env)
 	storeCmd.GroupID = "store"
 	root.AddCommand(storeCmd)
-	root.AddCommand(newManCmd(env), newExitCodesTopic(), newJSONTopic())
+	root.AddGroup(&cobra.Group{ID: "rooms", Title: "Rooms:"})
+	for _, cmd := range []*cobra.Command{newServeCmd(env), newBootCmd(env), newMachineCmd(env), newJobCmd(env)} {
+		cmd.GroupID = "rooms"
+		root.AddCommand(cmd)
+	}
+	root.AddCommand(newAgentCmd(env), newManCmd(env), newExitCodesTopic(), newJSONTopic())
 	root.SetHelpCommand(newHelpCmd())
 	root.DisableSuggestions, root.SuggestionsMinimumDistance = true, 2 // see explain
 	return root

@@ -118,17 +118,18 @@ type scriptCommand = func(ts *testscript.TestScript, neg bool, args []string)
 // testscript.
 func scriptCommands() map[string]scriptCommand {
 	return map[string]scriptCommand{
-		"disk":    scriptDisk(sync.OnceValues(buildDisk)),
-		"exits":   scriptExits,
-		"flip":    scriptFlip,
-		"garbage": scriptGarbage,
-		"json":    scriptJSON,
-		"loop":    scriptLoop,
-		"mount":   scriptMount,
-		"sizeof":  scriptSizeof,
-		"sparse":  scriptSparse,
-		"swapon":  scriptSwapon,
-		"text":    scriptText,
+		"disk":     scriptDisk(sync.OnceValues(buildDisk)),
+		"exits":    scriptExits,
+		"flip":     scriptFlip,
+		"garbage":  scriptGarbage,
+		"json":     scriptJSON,
+		"loop":     scriptLoop,
+		"mount":    scriptMount,
+		"register": scriptRegister,
+		"sizeof":   scriptSizeof,
+		"sparse":   scriptSparse,
+		"swapon":   scriptSwapon,
+		"text":     scriptText,
 	}
 }
 

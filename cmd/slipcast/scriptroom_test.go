@@ -1,0 +1,38 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"slipcast/agent/wire"
+	"slipcast/fleet"
+)
+
+// scriptRegister (register MAC...) lets machines say hello to a server whose
+// state folder is that of the script.
+func scriptRegister(ts *testscript.TestScript, neg bool, args []string) {
+	wantArgs(ts, !neg && len(args) >= 1, "register MAC...")
+	db, err := fleet.Open(context.Background(), filepath.Join(ts.Getenv("SLIPCAST_STATE"), fleet.File))
+	ts.Check(err)
+	defer db.Close()
+	api := &fleet.AgentAPI{Fleet: db}
+	for _, mac := range args {
+		hello, err := json.Marshal(wire.Hello{Schema: wire.Schema, Inventory: wire.Inventory{
+			Serial: "S-" + mac, Vendor: "Dell Inc.", Product: "OptiPlex 7010", CPU: "Intel i5", Threads: 4, Memory: 16 << 30,
+			Arch: "x64", Firmware: "uefi", SecureBoot: "on", MAC: mac,
+			Disks: []wire.Disk{{Name: "nvme0n1", Model: "PM981", Serial: "D-" + mac, Transport: "nvme", Size: 256e9}},
+			NICs:  []wire.NIC{{Name: "eth0", MAC: mac, Driver: "e1000e", Bus: "pci"}},
+		}})
+		ts.Check(err)
+		w := httptest.NewRecorder()
+		api.Handler().ServeHTTP(w, httptest.NewRequest("POST", "/api/v1/agent/hello", strings.NewReader(string(hello))))
+		if w.Code != 200 {
+			ts.Fatalf("hello of %s answers %d: %s", mac, w.Code, w.Body)
+		}
+	}
+}

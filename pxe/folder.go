@@ -24,7 +24,9 @@ func filePath(name string) (string, bool) {
 		base = "grub.efi"
 	case base == "mmx64.efi", base == "mmaa64.efi":
 		base = "mm.efi"
-	case dir != string(BIOS) && garbled(base):
+	case garbled(base) && dir == string(BIOS):
+		return "", false
+	case garbled(base):
 		// Some firmware hands shim 15.8 bytes that are no options, and shim
 		// takes them for the name of the next loader: rhboot/shim#696.
 		base = "grub.efi"

@@ -19,12 +19,12 @@ import (
 // A connection whose machine was switched off is to be gone when the machine
 // is back: GRUB uses the same ports in each boot, and would not get in again
 // as long as our kernel knows the old connection. So it is closed when it has
-// been idle for a short time, and forgotten when nothing acknowledges that.
+// been idle for a short time, and forgotten at once.
 const (
 	httpConns    = 1024 // at once
 	httpPerAddr  = 16   // at once, from one address
 	httpPatience = 30 * time.Second
-	httpIdle     = 10 * time.Second
+	httpIdle     = 5 * time.Second
 	httpUnacked  = 15 * time.Second
 	httpHeader   = 16 << 10 // bytes
 	httpFarewell = 2 * time.Second

@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // A door lets in a bounded number of connections, in all and from each
@@ -71,10 +73,30 @@ type guest struct {
 	once sync.Once
 }
 
-// Close implements net.Conn.
+// Close implements net.Conn. Where all that was sent has arrived, nothing is
+// left of the connection afterwards: GRUB and firmware use the same ports in
+// every boot, and what an earlier boot left open, or half closed, would keep
+// the next one waiting for its first answer.
 func (g *guest) Close() error {
 	g.once.Do(func() { g.d.leave(g.from) })
+	if t, ok := g.Conn.(*net.TCPConn); ok && arrived(t) {
+		_ = t.SetLinger(0) // a reset in place of a farewell that nobody may hear
+	}
 	return g.Conn.Close()
+}
+
+// arrived tells whether everything that was sent has been acknowledged, tcp(7)
+// SIOCOUTQ.
+func arrived(t *net.TCPConn) bool {
+	raw, err := t.SyscallConn()
+	if err != nil {
+		return false
+	}
+	left := -1
+	if raw.Control(func(fd uintptr) { left, err = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ) }) != nil || err != nil {
+		return false
+	}
+	return left == 0
 }
 
 // ReadFrom implements io.ReaderFrom: it lets the kernel send a file by itself.

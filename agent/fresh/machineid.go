@@ -2,9 +2,11 @@ package fresh
 
 import "golang.org/x/sys/unix"
 
-// noMachineID makes systemd choose a machine-id at the next boot, which then
-// counts as the first one (machine-id(5), First boot semantics).
-const noMachineID = "uninitialized\n"
+// noMachineID makes systemd choose a machine-id at the next boot, which does
+// not count as the first one for that (machine-id(5), First boot semantics): a
+// first boot would apply presets, and so bring back services that the image's
+// maker has switched off.
+const noMachineID = ""
 
 // renewMachineID takes machine-id(5) away. Without systemd it is dbus-uuidgen(1)
 // --ensure that makes the file, if there is none; it takes no other contents.

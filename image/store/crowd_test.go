@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(workerEnv); dir != "" {
 		seed, err := strconv.Atoi(os.Getenv(workerEnv + "_SEED"))
 		if err == nil {
-			err = work(context.Background(), dir, seed, 1<<30)
+			err = work(context.Background(), dir, seed, 1<<30, func() { fmt.Println("a round is done") })
 		}
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -42,8 +42,8 @@ func (tb) Fatal(args ...any) { panic(fmt.Sprint(args...)) }
 
 // work adds, reads, removes and collects at random, and checks each time that
 // what it has added is there. Each worker has a name of its own, and chunks from
-// the same few.
-func work(ctx context.Context, dir string, seed, rounds int) error {
+// the same few. It calls done after each round.
+func work(ctx context.Context, dir string, seed, rounds int, done func()) error {
 	s, err := Open(dir)
 	if err != nil {
 		return err
@@ -72,6 +72,7 @@ func work(ctx context.Context, dir string, seed, rounds int) error {
 			}
 			list = list[1:]
 		}
+		done()
 	}
 	return nil
 }
@@ -111,7 +112,7 @@ func TestCrowd(t *testing.T) {
 	s := newStore(t)
 	g, ctx := errgroup.WithContext(t.Context())
 	for seed := range 4 {
-		g.Go(func() error { return work(ctx, s.Dir(), seed, 12) })
+		g.Go(func() error { return work(ctx, s.Dir(), seed, 12, func() {}) })
 	}
 	if err := g.Wait(); err != nil {
 		t.Fatal(err)
@@ -135,11 +136,11 @@ func TestCrowd(t *testing.T) {
 func TestKilled(t *testing.T) {
 	s := newStore(t)
 	g, ctx := errgroup.WithContext(t.Context())
-	g.Go(func() error { return work(ctx, s.Dir(), 0, 12) })
+	g.Go(func() error { return work(ctx, s.Dir(), 0, 12, func() {}) })
 	for seed := 1; seed <= 2; seed++ {
 		g.Go(func() error {
 			for i := range 7 {
-				if err := killedWorker(ctx, s.Dir(), seed, time.Duration(20+23*i)*time.Millisecond); err != nil {
+				if err := killedWorker(ctx, s.Dir(), seed, time.Duration(17*i+seed)*time.Millisecond); err != nil {
 					return err
 				}
 			}
@@ -161,7 +162,8 @@ func TestKilled(t *testing.T) {
 	}
 }
 
-// killedWorker runs a worker in a process of its own and kills it after a while.
+// killedWorker runs a worker in a process of its own and kills it a while after
+// its first round.
 func killedWorker(ctx context.Context, dir string, seed int, after time.Duration) error {
 	exe, err := os.Executable()
 	if err != nil {
@@ -171,11 +173,17 @@ func killedWorker(ctx context.Context, dir string, seed int, after time.Duration
 	cmd := exec.CommandContext(ctx, exe)
 	cmd.Env = append(os.Environ(), workerEnv+"="+dir, fmt.Sprintf("%s_SEED=%d", workerEnv, seed))
 	cmd.Stderr = &told
+	rounds, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
 	if err := cmd.Start(); err != nil {
 		return err
 	}
+	rounds.Read(make([]byte, 1)) // nothing, if it ended by itself
 	timer := time.AfterFunc(after, func() { cmd.Process.Kill() })
 	defer timer.Stop()
+	io.Copy(io.Discard, rounds)
 	cmd.Wait() // it was killed, or says why not
 	if told.Len() > 0 {
 		return fmt.Errorf("a worker ended by itself: %s", told.String())

@@ -92,6 +92,13 @@ func TestHandlerRefuses(t *testing.T) {
 	}
 }
 
+// openCount returns how many images h keeps open.
+func openCount(h *Handler) int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.open)
+}
+
 // An image stays open for a while after it was read, and no longer.
 func TestHandlerCloses(t *testing.T) {
 	s := newStore(t)
@@ -103,24 +110,24 @@ func TestHandlerCloses(t *testing.T) {
 		for i := range servedImages + 3 {
 			body(t, ask(h, "GET", fmt.Sprintf("/i%d", i), nil))
 		}
-		if len(h.open) > servedImages {
-			t.Errorf("%d images are open, want at most %d", len(h.open), servedImages)
+		if n := openCount(h); n > servedImages {
+			t.Errorf("%d images are open, want at most %d", n, servedImages)
 		}
 		if err := s.Remove(t.Context(), Ref{"i0", "1"}); !errors.Is(err, ErrInUse) {
 			t.Errorf("removing an image that was read just now: %v, want ErrInUse", err)
 		}
 		time.Sleep(servedIdle + time.Second)
 		synctest.Wait()
-		if len(h.open) > 0 {
-			t.Errorf("%d images are open after a while, want none", len(h.open))
+		if n := openCount(h); n > 0 {
+			t.Errorf("%d images are open after a while, want none", n)
 		}
 		if err := s.Remove(t.Context(), Ref{"i0", "1"}); err != nil {
 			t.Errorf("removing it later: %v", err)
 		}
 		body(t, ask(h, "GET", "/i1", nil))
 		h.Close()
-		if len(h.open) > 0 {
-			t.Errorf("%d images are open after Close, want none", len(h.open))
+		if n := openCount(h); n > 0 {
+			t.Errorf("%d images are open after Close, want none", n)
 		}
 	})
 }

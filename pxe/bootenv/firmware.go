@@ -13,7 +13,7 @@ import (
 
 const (
 	maxFirmware   = 64 << 20 // bytes of one file
-	giantFirmware = 4 << 20  // bytes from which a file is left out unless a machine asks for it
+	giantFirmware = 2 << 20  // bytes from which a file is left out unless a machine asks for it
 	maxLinks      = 8        // symbolic links in a row
 )
 

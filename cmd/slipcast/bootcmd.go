@@ -33,7 +33,7 @@ func (e *env) showBoot(dir string, m *bootenv.Manifest, findings map[string]*boo
 	for _, name := range slices.Sorted(maps.Keys(m.Files)) {
 		f, finding := m.Files[name], findings[name]
 		if finding == nil {
-			finding = &bootenv.Finding{}
+			finding = &bootenv.Finding{Signers: f.Signers} // of an architecture that was not looked at
 		}
 		if e.json {
 			e.object(e.stdout, bootFileObject(name, f, finding))

@@ -34,7 +34,7 @@ var rows = map[string][]string{
 	"pxe/tftp":    {},
 	"pxe/debian":  {},
 	"pxe/bootenv": {"pxe/debian"},
-	"catalog":   {"image", "partition", "partition/fsmap", "internal/blockdev", "internal/progress"},
+	"catalog":     {"image", "partition", "partition/fsmap", "internal/blockdev", "internal/progress"},
 
 	"agent/wire":     {},
 	"agent/kmod":     {},

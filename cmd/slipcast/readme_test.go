@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"slipcast/fleet"
 	"slipcast/internal/lab"
 )
 
@@ -40,8 +41,8 @@ func TestReadmeCommands(t *testing.T) {
 		lab.Run(t, "mkfs.ext4", "-q", filepath.Join(dir, name), "16M")
 	}
 	commands := readmeCommands(t, "slipcast ")
-	if len(commands) != 7 {
-		t.Fatalf("got %q, want five commands, and two for a room", commands)
+	if len(commands) != 12 {
+		t.Fatalf("got %q, want five commands, two for a room, and five for one that rebuilds itself", commands)
 	}
 	for i, command := range commands[:5] {
 		disk := next
@@ -81,6 +82,52 @@ func TestReadmeRoom(t *testing.T) {
 	receiver.want(exitDone, "slipcast: received room-12.img.zst to next.raw in ")
 	sender.want(exitDone, "slipcast: sent room-12.img.zst to 1 of 1 receiver in ")
 	wantSame(t, filepath.Join(dir, "next.raw"), filepath.Join(dir, "disk.raw"))
+}
+
+// Of the five for a room that rebuilds itself, the store and the job are made
+// here, for a machine that has said hello. What boots, and what it boots from,
+// needs a network and machines: TestQEMU runs both commands there. Here they
+// are looked at as the program sees them.
+func TestReadmeRebuild(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("SLIPCAST_STORE", filepath.Join(dir, "store"))
+	t.Setenv("SLIPCAST_STATE", dir)
+	noiseImage(t, dir)
+	if err := os.Rename(filepath.Join(dir, "disk.img.zst"), filepath.Join(dir, "room-12.img.zst")); err != nil {
+		t.Fatal(err)
+	}
+	commands := readmeCommands(t, "slipcast ")[7:]
+	for _, i := range []int{0, 3} {
+		args := strings.Fields(commands[i])[1:]
+		cmd, rest, err := newRootCmd(&env{}).Find(args)
+		if err != nil || cmd.Name() == "slipcast" {
+			t.Fatalf("%s: %v", commands[i], err)
+		}
+		if err := cmd.ParseFlags(rest); err != nil {
+			t.Errorf("%s: %v", commands[i], err)
+		}
+	}
+	startOnTerminal(t, dir, nil, nil, strings.Fields(commands[1])[1:]...).want(exitDone)
+	startOnTerminal(t, dir, nil, nil, strings.Fields(commands[2])[1:]...).want(exitDone)
+	registerMachine(t, dir, "00:00:5e:00:53:01")
+	x := startOnTerminal(t, dir, nil, nil, strings.Fields(commands[4])[1:]...)
+	x.waitFor("Type yes to go on: ")
+	x.send("yes\n")
+	x.want(exitDone, "restore room-12@1 of pc-005301")
+}
+
+// registerMachine lets a machine say hello to a server whose state folder is
+// dir.
+func registerMachine(t *testing.T, dir, mac string) {
+	t.Helper()
+	db, err := fleet.Open(t.Context(), filepath.Join(dir, fleet.File))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if err := hello(db, mac); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // The targets of make that the README names are there.

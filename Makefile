@@ -48,12 +48,12 @@ demo: ## the main job on a real disk that it builds
 
 # As root, the unit tests are held to the rules of the laboratory too.
 .PHONY: test
-test: ## everything: unit tests with -race, scripts and, as root, the laboratory
+test: ## everything: unit tests with -race, scripts and, as root, both laboratories
 	@scripts/setup test
 	@if [ "$$(id -u)" = 0 ]; then \
-		SLIPCAST_LAB=root $(MAKE) unit e2e-root e2e-vm; \
+		SLIPCAST_LAB=root $(MAKE) unit e2e-root e2e-vm e2e-qemu; \
 	else \
-		echo 'slipcast: not root: the laboratory is left out; it is run by sudo make e2e-root'; \
+		echo 'slipcast: not root: both laboratories are left out; they are run by sudo make e2e-root e2e-qemu'; \
 		$(MAKE) unit; \
 	fi
 
@@ -61,10 +61,10 @@ test: ## everything: unit tests with -race, scripts and, as root, the laboratory
 unit: ## the part of it that needs seconds and no root
 	@scripts/setup unit
 	@if [ -n "$${SLIPCAST_LAB:-}" ]; then \
-		$(TEST) -v -skip '^TestRoot' ./... | $(STRICT); \
+		$(TEST) -v -skip '^Test(Root|QEMU)' ./... | $(STRICT); \
 		$(FULL) -v | $(STRICT); \
 	else \
-		$(TEST) -skip '^TestRoot' ./...; \
+		$(TEST) -skip '^Test(Root|QEMU)' ./...; \
 		$(FULL); \
 	fi
 
@@ -73,6 +73,13 @@ e2e-root: ## the part of it that needs root and loop devices; no test may be ski
 	@scripts/setup test
 	@[ "$$(id -u)" = 0 ] || { echo 'slipcast: make e2e-root needs root'; exit 1; }
 	@SLIPCAST_LAB=root $(TEST) -p 1 -v -count=1 -run '^TestRoot' $(call with,TestRoot) | $(STRICT)
+
+# The rooms are the real program; the race detector would watch their tests.
+.PHONY: e2e-qemu
+e2e-qemu: ## QEMU machines that boot from the network and are rebuilt; needs root, takes 20 minutes
+	@scripts/setup qemu
+	@[ "$$(id -u)" = 0 ] || { echo 'slipcast: make e2e-qemu needs root'; exit 1; }
+	@SLIPCAST_LAB=qemu go test -timeout 60m -v -count=1 -run '^TestQEMU' ./cmd/slipcast | $(STRICT)
 
 .PHONY: e2e-vm
 e2e-vm: ## the tests that this machine's kernel may lack something for, in QEMU

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -53,14 +52,14 @@ func (r *run) withMount(v volume, k kind, write bool, more [][]string, f func(ro
 		d := driverOf(k)
 		loading := r.load(d.modules)
 		for _, options := range more {
-			root, err := d.mount(v.node, write, options)
+			if !write {
+				options = append([]string{"ro"}, options...)
+			}
+			root, err := blockdev.Mount(v.node, d.name, append(d.options, options...)...)
 			if err != nil {
 				return fmt.Errorf("%w: %w", errMount, errors.Join(err, loading))
 			}
 			roots = append(roots, root)
-		}
-		if err := mine(v.node); err != nil {
-			return fmt.Errorf("%w: %w", errMount, err)
 		}
 		err := f(roots)
 		if write {
@@ -68,7 +67,7 @@ func (r *run) withMount(v volume, k kind, write bool, more [][]string, f func(ro
 		}
 		return err
 	}()
-	return errors.Join(err, released(v.node))
+	return errors.Join(err, blockdev.Unmounted(v.node))
 }
 
 // load loads modules.
@@ -85,56 +84,6 @@ func (r *run) load(modules []string) error {
 	return errors.Join(errs...)
 }
 
-// mount makes a detached mount (fsmount(2)) and returns its root directory,
-// whose descriptor alone keeps it.
-func (d driver) mount(node string, write bool, options []string) (*os.File, error) {
-	fs, err := unix.Fsopen(d.name, unix.FSOPEN_CLOEXEC)
-	if err != nil {
-		return nil, fmt.Errorf("fsopen %s: %w", d.name, err)
-	}
-	defer unix.Close(fs)
-	options = append(append([]string{"source=" + node}, d.options...), options...)
-	if !write {
-		options = append(options, "ro")
-	}
-	for _, option := range options {
-		if err := configure(fs, option); err != nil {
-			return nil, fmt.Errorf("%s: option %s: %w", d.name, option, err)
-		}
-	}
-	if err := interrupted(func() error { return unix.FsconfigCreate(fs) }); err != nil {
-		return nil, fmt.Errorf("%s: %w", d.name, err)
-	}
-	attributes := unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC | unix.MOUNT_ATTR_NOATIME
-	mnt, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, attributes)
-	if err != nil {
-		return nil, fmt.Errorf("fsmount: %w", err)
-	}
-	defer unix.Close(mnt)
-	root, err := unix.Openat(mnt, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, fmt.Errorf("opening the root directory: %w", err)
-	}
-	return os.NewFile(uintptr(root), "."), nil
-}
-
-func configure(fs int, option string) error {
-	name, value, ok := strings.Cut(option, "=")
-	if ok {
-		return unix.FsconfigSetString(fs, name, value)
-	}
-	return unix.FsconfigSetFlag(fs, name)
-}
-
-// interrupted calls f again as long as a signal interrupts it.
-func interrupted(f func() error) error {
-	for {
-		if err := f(); !errors.Is(err, unix.EINTR) {
-			return err
-		}
-	}
-}
-
 // control calls f with the descriptor of a file.
 func control(file *os.File, f func(fd int) error) error {
 	raw, err := file.SyscallConn()
@@ -146,28 +95,4 @@ func control(file *os.File, f func(fd int) error) error {
 		return err
 	}
 	return callErr
-}
-
-// mine makes sure that the mount is one of this device: btrfs goes by the
-// identity on the disk, and another disk may have the same one.
-func mine(node string) error {
-	f, err := os.OpenFile(node, os.O_RDONLY|os.O_EXCL, 0)
-	if err == nil {
-		f.Close()
-		return errors.New("the driver mounted another device with the same identity")
-	}
-	if !errors.Is(err, unix.EBUSY) {
-		return err
-	}
-	return nil
-}
-
-// released waits until the kernel has let go of a device, for as long as
-// package blockdev waits for a claim.
-func released(node string) error {
-	d, err := blockdev.OpenSource(node)
-	if err != nil {
-		return fmt.Errorf("unmounting: %w", err)
-	}
-	return d.Close()
 }

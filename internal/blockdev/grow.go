@@ -38,9 +38,7 @@ func growers() map[string]grower {
 // xfs or btrfs; for others the error wraps [ErrCannotGrow]. A file system that
 // fills its device already is left as it is.
 //
-// The driver wants the file system mounted. The mount is a detached one
-// (fsmount(2), Linux 5.2): it has no place in any directory or namespace and
-// ends with its descriptor, also when the process is killed. The device must
+// The driver wants the file system mounted, which [Mount] does. The device must
 // not be open as a [Device]: the driver claims it. ctx is asked before each
 // step; the one that enlarges is not interrupted.
 func GrowFilesystem(ctx context.Context, dev, fsType string) error {
@@ -53,7 +51,7 @@ func GrowFilesystem(ctx context.Context, dev, fsType string) error {
 		err = ctx.Err()
 	}
 	if err == nil {
-		err = errors.Join(g.onMount(ctx, dev, size), released(dev))
+		err = errors.Join(g.onMount(ctx, dev, size), Unmounted(dev))
 	}
 	if err != nil {
 		return fmt.Errorf("growing %s on %s: %w", fsType, dev, err)
@@ -89,14 +87,11 @@ func (g grower) inspect(dev string) (int64, error) {
 // onMount mounts the file system and grows it. When it returns, no descriptor
 // of the mount is open.
 func (g grower) onMount(ctx context.Context, dev string, size int64) error {
-	root, err := g.mount(dev)
+	root, err := Mount(dev, g.fsType, g.options...)
 	if err != nil {
 		return fmt.Errorf("mounting: %w", err)
 	}
 	defer root.Close()
-	if err := mine(dev); err != nil {
-		return err
-	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -112,72 +107,4 @@ func (g grower) onMount(ctx context.Context, dev string, size int64) error {
 		return fmt.Errorf("flushing: %w", err)
 	}
 	return nil
-}
-
-// mount makes a detached mount of dev and returns its root directory, whose
-// descriptor alone keeps the mount.
-func (g grower) mount(dev string) (*os.File, error) {
-	fs, err := unix.Fsopen(g.fsType, unix.FSOPEN_CLOEXEC)
-	if err != nil {
-		return nil, fmt.Errorf("fsopen %s: %w", g.fsType, err)
-	}
-	defer unix.Close(fs)
-	if err := unix.FsconfigSetString(fs, "source", dev); err != nil {
-		return nil, fmt.Errorf("fsconfig source: %w", err)
-	}
-	for _, option := range g.options {
-		if err := unix.FsconfigSetFlag(fs, option); err != nil {
-			return nil, fmt.Errorf("fsconfig %s: %w", option, err)
-		}
-	}
-	if err := retry(func() error { return unix.FsconfigCreate(fs) }); err != nil {
-		return nil, fmt.Errorf("fsconfig create: %w%s", err, complaint(fs))
-	}
-	mnt, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC,
-		unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC)
-	if err != nil {
-		return nil, fmt.Errorf("fsmount: %w", err)
-	}
-	defer unix.Close(mnt)
-	root, err := unix.Openat(mnt, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, fmt.Errorf("opening the root directory: %w", err)
-	}
-	return os.NewFile(uintptr(root), "/"), nil
-}
-
-// complaint returns what the driver says about a mount that failed: one
-// message for each read of the descriptor, where the driver writes any.
-func complaint(fs int) string {
-	text := make([]byte, 1024)
-	n, err := unix.Read(fs, text)
-	if err != nil || n <= 2 {
-		return ""
-	}
-	return " (" + clean(string(text[2:n])) + ")" // behind a letter for its weight
-}
-
-// mine makes sure that the mount is one of this device. btrfs goes by the
-// identity that is written on the disk, and a clone has that of its original.
-func mine(dev string) error {
-	f, err := os.OpenFile(dev, os.O_RDONLY|os.O_EXCL, 0)
-	if err == nil {
-		f.Close()
-		return errors.New("the driver mounted another device with the same identity")
-	}
-	if !errors.Is(err, unix.EBUSY) {
-		return err
-	}
-	return nil
-}
-
-// released waits until the driver has let go of the device, for claimWait at
-// most. A process that another goroutine starts can hold the mount until it
-// runs its program.
-func released(dev string) error {
-	r := claim(dev, os.O_RDONLY)
-	if r.err != nil {
-		return fmt.Errorf("unmounting: %w", refusal(dev, r.err))
-	}
-	return r.file.Close()
 }

@@ -1,0 +1,103 @@
+package blockdev
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Mount mounts the file system on the block device dev by the kernel's driver
+// fsType and returns its root directory. Options are NAME or NAME=VALUE, as for
+// mount(8); nosuid, nodev, noexec and noatime are always there.
+//
+// The mount is a detached one (fsmount(2), Linux 5.2): it has no place in any
+// directory or namespace and ends with the last descriptor of what is in it,
+// also when the process is killed. After that, [Unmounted] waits for the kernel.
+// The device must not be open as a [Device]: the driver claims it.
+func Mount(dev, fsType string, options ...string) (*os.File, error) {
+	root, err := detached(dev, fsType, options)
+	if err != nil {
+		return nil, err
+	}
+	if err := mine(dev); err != nil {
+		root.Close()
+		return nil, err
+	}
+	return root, nil
+}
+
+func detached(dev, fsType string, options []string) (*os.File, error) {
+	fs, err := unix.Fsopen(fsType, unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("fsopen %s: %w", fsType, err)
+	}
+	defer unix.Close(fs)
+	if err := unix.FsconfigSetString(fs, "source", dev); err != nil {
+		return nil, fmt.Errorf("%s: source %s: %w", fsType, dev, err)
+	}
+	for _, option := range options {
+		if err := configure(fs, option); err != nil {
+			return nil, fmt.Errorf("%s: option %s: %w%s", fsType, option, err, complaint(fs))
+		}
+	}
+	if err := retry(func() error { return unix.FsconfigCreate(fs) }); err != nil {
+		return nil, fmt.Errorf("%s: %w%s", fsType, err, complaint(fs))
+	}
+	const attributes = unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC | unix.MOUNT_ATTR_NOATIME
+	mnt, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, attributes)
+	if err != nil {
+		return nil, fmt.Errorf("fsmount: %w", err)
+	}
+	defer unix.Close(mnt)
+	root, err := unix.Openat(mnt, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("opening the root directory: %w", err)
+	}
+	return os.NewFile(uintptr(root), "/"), nil
+}
+
+func configure(fs int, option string) error {
+	if name, value, ok := strings.Cut(option, "="); ok {
+		return unix.FsconfigSetString(fs, name, value)
+	}
+	return unix.FsconfigSetFlag(fs, option)
+}
+
+// complaint returns what the driver says about a mount that failed: one
+// message for each read of the descriptor, where the driver writes any.
+func complaint(fs int) string {
+	text := make([]byte, 1024)
+	n, err := unix.Read(fs, text)
+	if err != nil || n <= 2 {
+		return ""
+	}
+	return " (" + clean(string(text[2:n])) + ")" // behind a letter for its weight
+}
+
+// mine makes sure that the mount is one of this device. btrfs goes by the
+// identity that is written on the disk, and a clone has that of its original.
+func mine(dev string) error {
+	f, err := os.OpenFile(dev, os.O_RDONLY|os.O_EXCL, 0)
+	if err == nil {
+		f.Close()
+		return errors.New("the driver mounted another device with the same identity")
+	}
+	if !errors.Is(err, unix.EBUSY) {
+		return err
+	}
+	return nil
+}
+
+// Unmounted waits until the kernel has let go of a device whose mounts were
+// closed, for a second at most. A process that another goroutine starts can
+// hold a mount until it runs its program.
+func Unmounted(dev string) error {
+	r := claim(dev, os.O_RDONLY)
+	if r.err != nil {
+		return fmt.Errorf("unmounting: %w", refusal(dev, r.err))
+	}
+	return r.file.Close()
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"time"
 
@@ -26,6 +27,9 @@ type machine interface {
 	Inventory(ctx context.Context) wire.Inventory
 	// Disks describes the disks that there are now.
 	Disks() ([]wire.Disk, error)
+	// Hold keeps the kernel's name of a disk from becoming another disk's,
+	// until the result is closed.
+	Hold(name string) (io.Closer, error)
 	// KernelLog returns the last n lines of the kernel's log.
 	KernelLog(n int) []string
 }

@@ -33,6 +33,9 @@ type room struct {
 	put      []byte // an image
 
 	disks    []wire.Disk
+	onHold   func()   // is called when a disk is held
+	held     int      // disks, now
+	unheld   bool     // a disk was used that was not held
 	ran      []string // children
 	child    func(ctx context.Context, c child) error
 	wiped    []string
@@ -102,10 +105,30 @@ func (r *room) Disks() ([]wire.Disk, error) {
 	defer r.mu.Unlock()
 	return slices.Clone(r.disks), nil
 }
+
+func (r *room) Hold(name string) (io.Closer, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.onHold != nil {
+		r.onHold()
+	}
+	r.held++
+	return r, nil
+}
+
+// Close ends a Hold.
+func (r *room) Close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.held--
+	return nil
+}
+
 func (r *room) KernelLog(int) []string { return []string{"[1] I/O error"} }
 func (r *room) Run(ctx context.Context, c child) error {
 	r.mu.Lock()
 	r.ran = append(r.ran, strings.Join(append(slices.Clone(c.Env), c.Args...), " "))
+	r.unheld = r.unheld || r.held != 1
 	run := r.child
 	r.mu.Unlock()
 	if run != nil {
@@ -116,11 +139,13 @@ func (r *room) Run(ctx context.Context, c child) error {
 }
 func (r *room) Wipe(_ context.Context, d wire.Disk, progress func(done, total int64)) error {
 	r.wiped = append(r.wiped, d.Name)
+	r.unheld = r.unheld || r.held != 1
 	progress(1, 2)
 	return r.handErr
 }
 func (r *room) Restored(_ context.Context, _ *wire.Job, d wire.Disk) ([]string, error) {
 	r.restored = append(r.restored, d.Name)
+	r.unheld = r.unheld || r.held != 1
 	return []string{"p2 is LUKS"}, r.handErr
 }
 
@@ -148,6 +173,9 @@ func (r *room) run(t *testing.T) fate {
 	time.Sleep(time.Second)
 	close(stop)
 	shown.Wait()
+	if r.unheld || r.held != 0 {
+		t.Errorf("a disk was used that was not held: %v; %d are still held", r.unheld, r.held)
+	}
 	return f
 }
 
@@ -421,6 +449,26 @@ func TestDisksThatMove(t *testing.T) {
 			t.Errorf("ran %s, error %q; want that it is another disk", r.ran, r.last().Error)
 		}
 	})
+}
+
+// A disk without a serial number is not written when its name becomes another
+// disk's between the look and the opening.
+func TestNameThatMoves(t *testing.T) {
+	for name, job := range map[string]*wire.Job{
+		"restore": restoreJob(), "wipe": {ID: "7", Kind: wire.Wipe}, "capture": {ID: "7", Kind: wire.Capture, Image: "lab"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRoom(job)
+			r.disks = []wire.Disk{{Name: "vda", Path: "p1", Size: 1 << 40}}
+			r.onHold = func() {
+				r.disks = []wire.Disk{{Name: "vdb", Path: "p1", Size: 1 << 40}, {Name: "vda", Path: "p2", Size: 1 << 40}}
+			}
+			r.run(t)
+			if len(r.ran)+len(r.wiped)+len(r.restored) > 0 || !strings.Contains(r.last().Error, "vda became another disk") {
+				t.Errorf("%s: ran %s, wiped %s, restored %s; last report %+v", name, r.ran, r.wiped, r.restored, r.last())
+			}
+		})
+	}
 }
 
 func TestCancel(t *testing.T) {

@@ -15,9 +15,11 @@ func (t *task) capture(ctx context.Context) (stored string, err error) {
 	if err != nil {
 		return "", err
 	}
-	if d, err = t.find(d); err != nil {
+	d, release, err := t.hold(d)
+	if err != nil {
 		return "", err
 	}
+	defer release()
 	args := []string{"capture", "--json"}
 	if t.job.Level != "" {
 		args = append(args, "--level="+t.job.Level)

@@ -100,9 +100,11 @@ func (t *task) restore(ctx context.Context) (string, error) {
 		return "", err
 	}
 	t.step("hand over")
-	if d, err = t.find(d); err != nil {
+	d, release, err := t.hold(d)
+	if err != nil {
 		return "", err
 	}
+	defer release()
 	notes, err := t.handover.Restored(ctx, t.job, d)
 	for _, n := range notes {
 		t.note(n)
@@ -168,13 +170,14 @@ func (t *task) writeArgs(delta bool) []string {
 // growth of a file system, was not done though the image is there.
 const exitPart = 3
 
-// run runs a child on a disk, which it finds again first. The child checks the
-// serial number of what it has opened.
+// run runs a child on a disk, which it finds again first and holds. The child
+// checks the serial number of what it has opened once more.
 func (t *task) run(ctx context.Context, d wire.Disk, c child) error {
-	d, err := t.find(d)
+	d, release, err := t.hold(d)
 	if err != nil {
 		return err
 	}
+	defer release()
 	if d.Serial != "" {
 		c.Args = append(c.Args, "--serial="+d.Serial)
 	}
@@ -189,7 +192,7 @@ func (t *task) run(ctx context.Context, d wire.Disk, c child) error {
 	err = t.children.Run(ctx, c)
 	var failed *childError
 	switch {
-	case errors.As(err, &failed) && failed.Code == exitPart && digest == t.job.Digest:
+	case errors.As(err, &failed) && failed.Code == exitPart && strings.EqualFold(digest, t.job.Digest):
 		t.note(failed.Error())
 	case err != nil:
 		return err
@@ -197,6 +200,29 @@ func (t *task) run(ctx context.Context, d wire.Disk, c child) error {
 		return fmt.Errorf("the digest of what was restored is %q, the job wants %s", plain(digest, 64), t.job.Digest)
 	}
 	return nil
+}
+
+// hold finds a disk that was chosen and keeps its name its own until release: a
+// disk without a serial number is known by its path alone, which nobody can ask
+// of an open device, so the name must not move. It looks a second time when it
+// has it.
+func (t *task) hold(d wire.Disk) (now wire.Disk, release func(), err error) {
+	if now, err = t.find(d); err != nil {
+		return now, nil, err
+	}
+	held, err := t.machine.Hold(now.Name)
+	if err != nil {
+		return now, nil, err
+	}
+	again, err := t.find(d)
+	if err == nil && again.Name != now.Name {
+		err = fmt.Errorf("%s became another disk while it was opened", now.Name)
+	}
+	if err != nil {
+		held.Close()
+		return now, nil, err
+	}
+	return now, func() { held.Close() }, nil
 }
 
 // find returns a disk that was chosen, as the kernel calls it now.
@@ -223,9 +249,11 @@ func (t *task) wipe(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if d, err = t.find(d); err != nil {
+	d, release, err := t.hold(d)
+	if err != nil {
 		return err
 	}
+	defer release()
 	t.step("wipe")
 	rate := newRate()
 	return t.handover.Wipe(ctx, d, func(done, total int64) { t.progress(done, total, rate.at(done)) })

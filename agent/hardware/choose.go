@@ -16,14 +16,14 @@ var ErrNoDisk = errors.New("no disk fits")
 // the bytes that it must have. It is nil where candidates are two or more: then
 // somebody has to be asked. Without any, the error wraps [ErrNoDisk].
 //
-// A disk that has the serial number and the path of another is never chosen,
-// since it could not be told from that one again.
+// A disk that is not told from another by [Same] is never chosen, since it could
+// not be found again.
 func Choose(rule wire.Rule, need int64, disks []wire.Disk) (chosen *wire.Disk, candidates []wire.Disk, err error) {
 	var why []string
 	for _, d := range disks {
 		reason := unfit(rule, need, d)
 		if reason == "" && twins(d, disks) > 1 {
-			reason = "another disk has the same serial number and path"
+			reason = "another disk has the same serial number, path, wwn and size"
 		}
 		if reason != "" {
 			why = append(why, fmt.Sprintf("%s: %s", Describe(d), reason))
@@ -75,7 +75,7 @@ func unfit(rule wire.Rule, need int64, d wire.Disk) string {
 	case d.Removable:
 		return "its medium can be taken out"
 	case d.External && !named:
-		return "it can be pulled out, so a rule must name it"
+		return "it is not built in, so a rule must name it"
 	case EMMC(d) && !named:
 		return "it is an eMMC, so a rule must name it"
 	case d.Size < need:

@@ -79,12 +79,13 @@ func wwn(sys fs.FS, name string) string {
 	return ""
 }
 
-// external tells whether a disk can be pulled out while the machine runs: it is
-// on USB or FireWire, an SD card, or on a bus that the firmware calls external
-// (ABI/testing/sysfs-bus-pci: removable), as Thunderbolt is.
+// external tells whether a disk is not built in: it is on USB or FireWire, a
+// memory card, on a bus that the firmware calls external
+// (ABI/testing/sysfs-bus-pci: removable), as Thunderbolt is, or in a storage
+// network, where it may be everybody's (iSCSI, Fibre Channel, NVMe over Fabrics).
 func external(sys fs.FS, name string) bool {
 	for _, p := range places(sys, name) {
-		if strings.Contains(p, "/usb") || strings.Contains(p, "/fw") {
+		if outside.MatchString(p) {
 			return true
 		}
 		for dir := strings.TrimPrefix(p, "/"); dir != "." && dir != "devices"; dir = path.Dir(dir) {
@@ -93,8 +94,11 @@ func external(sys fs.FS, name string) bool {
 			}
 		}
 	}
-	return strings.HasPrefix(name, "mmcblk") && attr(sys, "block", name, "device/type") == "SD"
+	return strings.HasPrefix(name, "mmcblk") && attr(sys, "block", name, "device/type") != "MMC"
 }
+
+// outside are parts of the place of a disk that is not built in.
+var outside = regexp.MustCompile(`/(usb[0-9]|fw[0-9]|pcmcia|memstick|session[0-9]|rport-|nvme-fabrics/)`)
 
 // places returns all places of a disk: that of a multipath NVMe disk is
 // virtual, and those of its controllers count.

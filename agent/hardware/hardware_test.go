@@ -62,6 +62,29 @@ func TestPaths(t *testing.T) {
 		"block/mmcblk1": "->../" + pci + "0000:00:1b.0/mmc_host/mmc1/mmc1:0001/block/mmcblk1",
 		pci + "0000:00:1b.0/mmc_host/mmc1/mmc1:0001/type":                 "SD\n",
 		pci + "0000:00:1b.0/mmc_host/mmc1/mmc1:0001/block/mmcblk1/device": "->../../../mmc1:0001",
+		"block/mmcblk2": "->../" + pci + "0000:00:1e.0/mmc_host/mmc2/mmc2:0001/block/mmcblk2",
+		pci + "0000:00:1e.0/mmc_host/mmc2/mmc2:0001/type":                 "SDcombo\n",
+		pci + "0000:00:1e.0/mmc_host/mmc2/mmc2:0001/block/mmcblk2/device": "->../../../mmc2:0001",
+		"block/mspblk0": "->../" + pci + "0000:00:1f.0/memstick/memstick0/memstick0/block/mspblk0",
+		pci + "0000:00:1f.0/memstick/memstick0/memstick0/block/mspblk0/size": "1",
+		"block/sdd": "->../" + pci + "0000:00:06.0/host9/rport-9:0-0/target9:0:0/9:0:0:0/block/sdd",
+		pci + "0000:00:06.0/host9/rport-9:0-0/target9:0:0/9:0:0:0/block/sdd/size": "1",
+		"block/sde": "->../devices/platform/host10/session1/target10:0:0/10:0:0:0/block/sde",
+		"devices/platform/host10/session1/target10:0:0/10:0:0:0/block/sde/size": "1",
+		"block/nvme2n1": "->../devices/virtual/nvme-fabrics/ctl/nvme2/nvme2n1",
+		"devices/virtual/nvme-fabrics/ctl/nvme2/nvme2n1/size": "1",
+		"block/nvme3n1": "->../devices/virtual/nvme-subsystem/nvme-subsys3/nvme3n1",
+		"devices/virtual/nvme-subsystem/nvme-subsys3/nvme3n1/nsid": "1\n",
+		"devices/virtual/nvme-subsystem/nvme-subsys3/nvme3":        "->../../nvme-fabrics/ctl/nvme3",
+		"devices/virtual/nvme-fabrics/ctl/nvme3/state":             "live\n",
+		"block/nvme4n1": "->../" + pci + "0000:00:0e.0/pci10000:e0/10000:e0:06.0/10000:e1:00.0/nvme/nvme4/nvme4n1",
+		pci + "0000:00:0e.0/pci10000:e0/10000:e0:06.0/10000:e1:00.0/nvme/nvme4/nvme4n1/nsid": "1\n",
+		"block/mmcblk0rpmb": "->../" + pci + "0000:00:1a.0/mmc_host/mmc0/mmc0:0001/block/mmcblk0rpmb",
+		pci + "0000:00:1a.0/mmc_host/mmc0/mmc0:0001/block/mmcblk0rpmb/x": "",
+		"block/mmcblk0gp0": "->../" + pci + "0000:00:1a.0/mmc_host/mmc0/mmc0:0001/block/mmcblk0gp0",
+		pci + "0000:00:1a.0/mmc_host/mmc0/mmc0:0001/block/mmcblk0gp0/x": "",
+		"block/etherd!e1.1": "->../devices/virtual/block/etherd!e1.1", "devices/virtual/block/etherd!e1.1/size": "1",
+		"block/pmem1s": "->../devices/LNXSYSTM:00/pmem1s", "devices/LNXSYSTM:00/pmem1s/size": "1",
 		"block/mmcblk0boot0": "->../" + pci + "0000:00:1a.0/mmc_host/mmc0/mmc0:0001/block/mmcblk0boot0",
 		pci + "0000:00:1a.0/mmc_host/mmc0/mmc0:0001/block/mmcblk0boot0/x": "",
 		"block/loop0": "->../devices/virtual/block/loop0", "devices/virtual/block/loop0/size": "1",
@@ -80,7 +103,14 @@ func TestPaths(t *testing.T) {
 		"vda":     {"pci-0000:00:04.0", false},
 		"sdc":     {"pci-0000:00:05.0-scsi-1:0:1:0", false},
 		"mmcblk0": {"pci-0000:00:1a.0", false},
-		"mmcblk1": {"pci-0000:00:1b.0", true}, // an SD card
+		"mmcblk1": {"pci-0000:00:1b.0", true},          // an SD card
+		"mmcblk2": {"pci-0000:00:1e.0", true},          // an SD card that is more besides
+		"mspblk0": {"pci-0000:00:1f.0", true},          // a memory stick
+		"sdd":     {"", true},                          // Fibre Channel
+		"sde":     {"", true},                          // iSCSI
+		"nvme2n1": {"", true},                          // NVMe over a network
+		"nvme3n1": {"", true},                          // the same, multipath
+		"nvme4n1": {"pci-10000:e1:00.0-nvme-1", false}, // behind Intel's VMD
 	}
 	var list []*blockdev.Info
 	for _, name := range names(sys, "block") {
@@ -225,6 +255,19 @@ func TestChoose(t *testing.T) {
 		{"same serial number, other path", wire.Rule{Path: "p2"}, 0, []wire.Disk{ssd, with(ssd, func(d *wire.Disk) { d.Path = "p2" })}, "sda"},
 		{"twins", wire.Rule{}, 0, []wire.Disk{ssd, ssd}, "none"},
 		{"twins beside another", wire.Rule{}, 0, []wire.Disk{ssd, ssd, nvme}, "nvme0n1"},
+		{"twins by serial number and size, told apart by path", wire.Rule{}, 0, []wire.Disk{ssd, with(ssd, func(d *wire.Disk) { d.Name, d.Path = "sdb", "p2" })}, "ask"},
+		{"twins by path and size, told apart by wwn", wire.Rule{WWN: "0x50014ee2"}, 0, []wire.Disk{hdd, with(hdd, func(d *wire.Disk) { d.Name, d.WWN = "sdc", "0x50014ee3" })}, "sdb"},
+		{"twins are not told apart by a rule", wire.Rule{Serial: "S1"}, 0, []wire.Disk{ssd, ssd}, "none"},
+		{"two with a serial number that a maker gave to all", wire.Rule{Serial: "S1"}, 0, []wire.Disk{ssd, with(ssd, func(d *wire.Disk) { d.Path = "p2" })}, "ask"},
+		{"members of a RAID of the firmware", wire.Rule{Model: "Samsung"}, 0, []wire.Disk{ssd, nvme}, "ask"},
+		{"a disk in a storage network", wire.Rule{}, 0, []wire.Disk{{Name: "sdd", Serial: "L1", Transport: "fc", External: true, Size: 4000 * gb}}, "none"},
+		{"a disk in a storage network beside one that is too small", wire.Rule{}, 300 * gb, []wire.Disk{ssd, {Name: "sdd", Serial: "L1", Transport: "fc", External: true, Size: 4000 * gb}}, "none"},
+		{"a disk in a storage network by its wwn", wire.Rule{WWN: "6001"}, 0, []wire.Disk{ssd, {Name: "sdd", WWN: "0x6001", Serial: "L1", External: true, Size: 4000 * gb}}, "sdd"},
+		{"without a serial number, by path", wire.Rule{Path: "p9"}, 0, []wire.Disk{ssd, {Name: "vda", Path: "p9", Size: gb}}, "vda"},
+		{"an empty serial number is no wildcard", wire.Rule{Serial: "S9"}, 0, []wire.Disk{{Name: "vda", Path: "p9", Size: gb}}, "none"},
+		{"a size that no disk has", wire.Rule{Min: 600 * gb, Max: 400 * gb}, 0, []wire.Disk{ssd, hdd, nvme}, "none"},
+		{"a negative size", wire.Rule{}, 0, []wire.Disk{with(ssd, func(d *wire.Disk) { d.Size = -1 })}, "none"},
+		{"mounted", wire.Rule{}, 0, []wire.Disk{with(ssd, func(d *wire.Disk) { d.InUse = "mounted on /mnt" })}, "none"},
 		{"nothing to know it by", wire.Rule{}, 0, []wire.Disk{{Name: "sda", Size: gb}}, "none"},
 	}
 	for _, tt := range tests {

@@ -37,7 +37,7 @@ type Disk struct {
 	Sector    int    `json:"sector_bytes,omitempty"`
 	Removable bool   `json:"removable,omitempty"`
 	ReadOnly  bool   `json:"read_only,omitempty"`
-	External  bool   `json:"external,omitempty"` // on USB, Thunderbolt, or an SD card
+	External  bool   `json:"external,omitempty"` // not built in: on USB or Thunderbolt, a memory card, in a storage network
 	InUse     string `json:"in_use,omitempty"`   // by what: a mount, a holder
 	Contents  string `json:"contents,omitempty"` // for people: "GPT: vfat, ext4"
 }

@@ -23,7 +23,7 @@ type fakeImages struct{ put bytes.Buffer }
 
 func (s *fakeImages) Resolve(_ context.Context, ref string) (Image, error) {
 	if ref != "lab" && ref != "lab@3" {
-		return Image{}, errors.New("no such image")
+		return Image{}, fmt.Errorf("image %s: %w", ref, ErrNotFound)
 	}
 	return lab3, nil
 }
@@ -108,6 +108,14 @@ func (l *agentLab) hello(p *pc, token string, want int) wire.Welcome {
 func (l *agentLab) boot(p *pc) wire.Welcome {
 	l.t.Helper()
 	return l.hello(p, offer(l.t, l.director, p).Token, http.StatusOK)
+}
+
+// pass lets two minutes pass for a column of times.
+func (l *agentLab) pass(table, column string) {
+	l.t.Helper()
+	if _, err := l.fleet.write.ExecContext(l.t.Context(), "UPDATE "+table+" SET "+column+" = "+column+" - 120000"); err != nil {
+		l.t.Fatal(err)
+	}
 }
 
 func (l *agentLab) report(w wire.Welcome, r wire.Report) wire.Reply {
@@ -215,6 +223,10 @@ func TestCutShort(t *testing.T) {
 			t.Fatalf("attempt %d: %+v", attempt, w)
 		}
 		l.report(w, wire.Report{Seq: uint64(10 - attempt), State: wire.Working, Done: 5}) // the agent counts anew
+		if _, err := l.director.Offer(t.Context(), p.client()); !errors.Is(err, ErrState) {
+			t.Errorf("Offer while the agent is at work = %v, want ErrState", err)
+		}
+		l.pass("jobs", "reported")
 	}
 	if w := l.boot(p); w.Job != nil {
 		t.Errorf("taken a fourth time: %+v", w.Job)
@@ -234,9 +246,7 @@ func TestNeverCameUp(t *testing.T) {
 	for range MaxOffers {
 		offer(t, l.director, p)
 	}
-	if _, err := l.fleet.write.ExecContext(t.Context(), "UPDATE jobs SET offered = offered - 120000"); err != nil { // two minutes pass
-		t.Fatal(err)
-	}
+	l.pass("jobs", "offered")
 	wantVerdict(t, l.director, p, pxe.Local, "after three offers")
 	if _, err := l.director.Offer(t.Context(), p.client()); !errors.Is(err, ErrState) {
 		t.Errorf("the fourth Offer = %v, want ErrState", err)
@@ -247,9 +257,10 @@ func TestNeverCameUp(t *testing.T) {
 	for range MaxOffers {
 		offer(t, l.director, stranger)
 	}
-	if _, err := l.fleet.write.ExecContext(t.Context(), "UPDATE strangers SET last_seen = last_seen - 120000"); err != nil {
-		t.Fatal(err)
+	if _, err := l.director.Offer(t.Context(), stranger.client()); !errors.Is(err, ErrState) {
+		t.Errorf("the fourth Offer to a stranger = %v, want ErrState: it boots in circles, and fast", err)
 	}
+	l.pass("strangers", "last_seen")
 	wantVerdict(t, l.director, stranger, pxe.Local, "a stranger that never came up")
 	l.director.IgnoreUnknown = true
 	wantVerdict(t, l.director, stranger, pxe.Ignore, "a stranger that is ignored")
@@ -486,4 +497,140 @@ func TestBounds(t *testing.T) {
 	if err != nil || len(lines) != maxLines || lines[0].Text != "400" || lines[maxLines-1].Text != "2399" {
 		t.Errorf("%d lines, %v; want the last %d of 2400", len(lines), err, maxLines)
 	}
+}
+
+// What nobody has proved to be changes nothing of other machines, and fills no
+// database.
+func TestStrangersAreBounded(t *testing.T) {
+	l := newAgentLab(t)
+	victim, twin := newPC(1), newPC(2)
+	victim.register(t, l.fleet)
+	twin.UUID = victim.UUID
+	l.hello(twin, "", http.StatusConflict)
+	if m, err := l.fleet.Machine(t.Context(), "pc-000001"); err != nil || m.Ambiguous != "" {
+		t.Errorf("Ambiguous = %q, %v; want nothing: anybody may have said it", m.Ambiguous, err)
+	}
+	if _, err := l.fleet.write.ExecContext(t.Context(), `WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
+		INSERT INTO machines SELECT i, 'made-up-' || i, '', '', '', '', '', '{}', '{}', '', ?2, ?2 FROM n`, maxNew, millis(now())); err != nil {
+		t.Fatal(err)
+	}
+	l.hello(newPC(5000), "", http.StatusConflict)
+	huge := newPC(1)
+	for range maxModaliases {
+		huge.Modaliases = append(huge.Modaliases, strings.Repeat("x", maxField))
+	}
+	l.hello(huge, "", http.StatusBadRequest)
+
+	if _, err := l.fleet.write.ExecContext(t.Context(), `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i <= ?1)
+		INSERT INTO strangers SELECT i, 1, ?2 FROM n`, maxStranger, millis(now())); err != nil {
+		t.Fatal(err)
+	}
+	offer(t, l.director, newPC(6000))
+	var rows int
+	if err := l.fleet.read.QueryRowContext(t.Context(), "SELECT count(*) FROM strangers").Scan(&rows); err != nil || rows > maxStranger {
+		t.Errorf("%d strangers are remembered, %v; want at most %d", rows, err, maxStranger)
+	}
+}
+
+// A machine that is a stranger each time it boots, since only its USB adapter
+// speaks for it, does not boot the agent for ever.
+func TestNamelessBootsEnd(t *testing.T) {
+	l := newAgentLab(t)
+	p := newPC(1)
+	p.UUID, p.NICs = "", []wire.NIC{{Name: "eth0", MAC: p.MAC, Bus: "usb"}}
+	for range MaxOffers {
+		l.boot(p)
+	}
+	l.pass("strangers", "last_seen")
+	wantVerdict(t, l.director, p, pxe.Local, "registered three times over")
+}
+
+// An agent fetches the image of its job, while it is at work, and no other.
+func TestGuard(t *testing.T) {
+	l := newAgentLab(t)
+	p := newPC(1)
+	nobody := l.boot(p)
+	j := create(t, l.fleet, order(mustMachine(t, l.fleet, p)))[0]
+	w := l.boot(p)
+	guard := l.api.Guard(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "image") }))
+	get := func(token, name string) int {
+		r := httptest.NewRequest("GET", "/api/v1/images/"+name, nil)
+		r.Header.Set("Authorization", "Bearer "+token)
+		rec := httptest.NewRecorder()
+		guard.ServeHTTP(rec, r)
+		return rec.Code
+	}
+	want := func(why string, got, want int) {
+		t.Helper()
+		if got != want {
+			t.Errorf("%s: %d, want %d", why, got, want)
+		}
+	}
+	want("the image of the job", get(w.Token, "lab@3.img.zst"), http.StatusOK)
+	want("another image", get(w.Token, "lab@2.img.zst"), http.StatusConflict)
+	want("a way around", get(w.Token, "x/../lab@3.img.zst"), http.StatusConflict)
+	want("no token", get("", "lab@3.img.zst"), http.StatusForbidden)
+	want("a session that has ended", get(nobody.Token, "lab@3.img.zst"), http.StatusForbidden)
+	l.report(w, wire.Report{Seq: 1, State: wire.Done})
+	want("when the job is done", get(w.Token, "lab@3.img.zst"), http.StatusConflict)
+	want("a session without a job", get(l.hello(p, "", http.StatusOK).Token, "lab@3.img.zst"), http.StatusForbidden)
+	wantState(t, l.fleet, j.ID, Done)
+}
+
+// A job that is cancelled and tried again at once does not go on with the
+// agent of before; and one that is to wait for its image fails.
+func TestRetryAtWork(t *testing.T) {
+	l := newAgentLab(t)
+	p := newPC(1)
+	o := order(p.register(t, l.fleet))
+	o.Options.End = wire.Stay
+	j := create(t, l.fleet, o)[0]
+	w := l.boot(p)
+	for _, do := range []func(context.Context, int64, string) (Job, error){l.fleet.Cancel, l.fleet.Retry} {
+		if _, err := do(t.Context(), j.ID, "test"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if reply := l.report(w, wire.Report{Seq: 2, State: wire.Working}); !reply.Cancel {
+		t.Error("the agent of before is told to go on")
+	}
+	l.report(w, wire.Report{Seq: 3, State: wire.Failed, Error: "cancelled"})
+	wantState(t, l.fleet, j.ID, Pending)
+	var next wire.Welcome
+	if got := l.send("POST", "/api/v1/agent/next", w.Token, wire.Next{Schema: 1}, &next); got != http.StatusOK || next.Job == nil || next.Job.ID != j.text() {
+		t.Errorf("next = %d, %+v; want job %d again", got, next, j.ID)
+	}
+	l.report(w, wire.Report{Seq: 1, State: wire.Done})
+
+	o.Image.Ref = "gone@1"
+	gone := create(t, l.fleet, o)[0]
+	if w := l.boot(p); w.Job != nil || !strings.Contains(w.Reason, "gone@1 is not in the store any more") {
+		t.Errorf("welcome = %+v, want no job since the image is gone", w)
+	}
+	wantState(t, l.fleet, gone.ID, Failed)
+}
+
+// A job may take longer than a session lives, as long as its agent reports.
+func TestSessionLivesOn(t *testing.T) {
+	l := newAgentLab(t)
+	p := newPC(1)
+	j := create(t, l.fleet, order(p.register(t, l.fleet)))[0]
+	w := l.boot(p)
+	for seq := range uint64(3) {
+		l.report(w, wire.Report{Seq: seq + 1, State: wire.Working})
+		if _, err := l.fleet.write.ExecContext(t.Context(), "UPDATE sessions SET expires = expires - ?", sessionLife.Milliseconds()-60_000); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.report(w, wire.Report{Seq: 9, State: wire.Done})
+	wantState(t, l.fleet, j.ID, Done)
+}
+
+func mustMachine(t testing.TB, f *Fleet, p *pc) Machine {
+	t.Helper()
+	m, err := f.Machine(t.Context(), p.UUID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
 }

@@ -1,12 +1,14 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
+	"path"
 	"strings"
 	"time"
 
@@ -43,16 +45,32 @@ func (a *AgentAPI) Handler() http.Handler {
 	return mux
 }
 
-// Guard lets those through to h who have an agent's session token. It is for
-// what else agents fetch: the images.
+// Guard lets agents through to h, which hands out images below
+// /api/v1/images/: each to the image that its job restores, while it does.
 func (a *AgentAPI) Guard(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if _, err := a.session(r); err != nil {
+		if err := a.mayFetch(r); err != nil {
 			a.fail(w, r, err)
 			return
 		}
 		h.ServeHTTP(w, r)
 	})
+}
+
+// mayFetch tells why the sender of a request does not get the image.
+func (a *AgentAPI) mayFetch(r *http.Request) error {
+	s, err := a.session(r)
+	if err != nil || s.job == 0 {
+		return cmp.Or(err, ErrToken)
+	}
+	j, err := a.Fleet.Job(r.Context(), s.job)
+	if err != nil {
+		return err
+	}
+	if j.Kind != wire.Restore || j.State != Working || r.URL.Path != "/api/v1/images/"+j.Image+".img.zst" {
+		return fmt.Errorf("job %d does not restore %q now: %w", j.ID, plain(path.Base(r.URL.Path), 80), ErrState)
+	}
+	return nil
 }
 
 func (a *AgentAPI) log() *slog.Logger { return logOr(a.Log) }
@@ -187,6 +205,10 @@ func (a *AgentAPI) welcome(ctx context.Context, g *greeting) (*wire.Welcome, err
 		answer.End, answer.Reason = wire.Reboot, g.reason
 		return answer, nil
 	}
+	if reason, err := a.missing(ctx, g.job); err != nil || reason != "" {
+		answer.End, answer.Reason = wire.Reboot, reason
+		return answer, err
+	}
 	j, err := a.Fleet.wireJob(ctx, g.job, &g.machine)
 	if err != nil {
 		return nil, err
@@ -202,6 +224,22 @@ func (a *AgentAPI) welcome(ctx context.Context, g *greeting) (*wire.Welcome, err
 	}
 	j.Session = &session
 	return answer, nil
+}
+
+// missing fails a job whose image is not in the store any more, before its
+// agent looks for a disk, and returns why.
+func (a *AgentAPI) missing(ctx context.Context, j *Job) (reason string, err error) {
+	if j.Kind != wire.Restore {
+		return "", nil
+	}
+	if _, err := a.Images.Resolve(ctx, j.Image); !errors.Is(err, ErrNotFound) {
+		return "", nil // of any other trouble the agent will tell
+	}
+	reason = fmt.Sprintf("job %d has failed: the image %s is not in the store any more", j.ID, j.Image)
+	_, err = a.Fleet.moveJob(ctx, j.ID, actorServer, func(c course) (course, error) {
+		return c.finish(Failed, "the image "+j.Image+" is not in the store any more", now())
+	})
+	return reason, err
 }
 
 // startSession asks for the session of a job's batch.

@@ -25,6 +25,7 @@ const (
 	maxNotes      = 64
 	maxSize       = 1 << 60 // bytes of anything
 	maxAnswer     = 256 << 10
+	maxInventory  = 256 << 10 // bytes of the JSON of an inventory: those of servers with 60 disks have 50 KiB
 )
 
 // plain returns text as one line of printable characters, without space at its
@@ -74,7 +75,13 @@ func cleanInventory(inv *wire.Inventory) error {
 	}
 	cleanTexts(inv.Modaliases, maxField)
 	cleanTexts(inv.KernelNotes, maxField)
-	return cleanDisks(inv.Disks)
+	if err := cleanDisks(inv.Disks); err != nil {
+		return err
+	}
+	if n := len(mustJSON(inv)); n > maxInventory {
+		return fmt.Errorf("%w: an inventory of %d bytes, at most %d", ErrMalformed, n, maxInventory)
+	}
+	return nil
 }
 
 func cleanNIC(n *wire.NIC) error {

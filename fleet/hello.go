@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"slipcast/agent/wire"
@@ -49,11 +50,24 @@ func (f *Fleet) greet(ctx context.Context, g *greeting) error {
 		if err := g.takeJob(ctx, tx); err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, "DELETE FROM strangers WHERE mac = ?", g.machine.MAC); err != nil {
+		if err := g.forgetStranger(ctx, tx); err != nil {
 			return err
 		}
 		return g.beginSession(ctx, tx)
 	})
+}
+
+// forgetStranger ends the count of a stranger's boots, unless it is still one
+// to the [Director]: what it boots with, a USB adapter, does not tell it, and
+// neither does its firmware. Without the count it would boot the agent for ever.
+func (g *greeting) forgetStranger(ctx context.Context, tx *sql.Tx) error {
+	inv := &g.hello.Inventory
+	id := identify(inv, g.shared)
+	if len(g.ticket.hash) == 0 || id.uuid == "" && !slices.Contains(id.macs, inv.MAC) {
+		return nil
+	}
+	_, err := tx.ExecContext(ctx, "DELETE FROM strangers WHERE mac = ?", inv.MAC)
+	return err
 }
 
 // useTicket finds the ticket of a hello, and uses it up. It is good once more
@@ -107,6 +121,9 @@ func (g *greeting) register(ctx context.Context, tx *sql.Tx) error {
 		return nil // anybody may have sent it: it changes nothing while there is a job
 	}
 	if len(fit) == 1 && id.otherThan(&g.machine) {
+		if !g.trusted() { // anybody could keep any machine from its jobs so
+			return fmt.Errorf("the UUID %s is that of %s; boot this machine from the network: %w", id.uuid, g.machine.Name, ErrState)
+		}
 		return g.twin(ctx, tx, id)
 	}
 	why := ""
@@ -162,6 +179,13 @@ func (g *greeting) newMachine(ctx context.Context, tx *sql.Tx) error {
 	if count >= maxMachines {
 		return fmt.Errorf("there are %d machines, and no room for more: %w", count, ErrState)
 	}
+	since := millis(now().Add(-newSpan))
+	if err := tx.QueryRowContext(ctx, "SELECT count(*) FROM machines WHERE first_seen > ?", since).Scan(&count); err != nil {
+		return err
+	}
+	if count >= maxNew {
+		return fmt.Errorf("%d machines have registered within an hour, which is all that are taken: %w", count, ErrState)
+	}
 	m := Machine{ID: newID(4), FirstSeen: now(), Inventory: &g.hello.Inventory}
 	var err error
 	if m.Name, err = freeName(ctx, tx, g.hello.Inventory.MAC, m.ID); err != nil {
@@ -176,8 +200,13 @@ func (g *greeting) newMachine(ctx context.Context, tx *sql.Tx) error {
 	return note(ctx, tx, Event{Machine: m.ID, Actor: actorAgent, Text: "registered"})
 }
 
-// maxMachines is how many machines are registered by their own hello.
-const maxMachines = 100_000
+// How many machines are registered by their own hello, in all and within a
+// time: anybody on the network can make some up.
+const (
+	maxMachines = 100_000
+	maxNew      = 1000
+	newSpan     = time.Hour
+)
 
 // know writes down what the machine is made of, tells what has changed, and
 // whether it can be told from others.
@@ -259,7 +288,7 @@ func (g *greeting) take(ctx context.Context, tx *sql.Tx, j *Job) error {
 	if j.Started.IsZero() {
 		j.Started = now()
 	}
-	_, err = tx.ExecContext(ctx, "UPDATE jobs SET started = ?, reported = ? WHERE id = ?", millis(j.Started), millis(now()), j.ID)
+	_, err = tx.ExecContext(ctx, "UPDATE jobs SET started = ? WHERE id = ?", millis(j.Started), j.ID)
 	g.job = j
 	return err
 }
@@ -322,7 +351,7 @@ func (f *Fleet) next(ctx context.Context, s agentSession) (g greeting, err error
 		if g.machine, err = machine(ctx, tx, s.machine); err != nil {
 			return err
 		}
-		if m := g.machine; m.Job != nil && m.Job.ID == s.job && m.Job.State.Open() {
+		if m := g.machine; m.Job != nil && m.Job.ID == s.job && m.Job.State == Working {
 			return fmt.Errorf("job %d is not over: %w", s.job, ErrState)
 		}
 		g.ticket.hash, g.tokenless = s.hash, s.trusted
@@ -332,16 +361,24 @@ func (f *Fleet) next(ctx context.Context, s agentSession) (g greeting, err error
 		if err := g.takeJob(ctx, tx); err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, "UPDATE machines SET last_seen = ? WHERE id = ?", millis(now()), s.machine); err != nil {
+		if err := s.heard(ctx, tx); err != nil || g.job == nil {
 			return err
-		}
-		if g.job == nil {
-			return nil
 		}
 		_, err := tx.ExecContext(ctx, "UPDATE sessions SET job = ? WHERE hash = ?", g.job.ID, s.hash)
 		return err
 	})
 	return g, err
+}
+
+// heard writes down that the agent of a session is there, which lengthens the
+// session's life; a clock that is set back does not shorten it.
+func (s *agentSession) heard(ctx context.Context, tx *sql.Tx) error {
+	at := now()
+	if _, err := tx.ExecContext(ctx, "UPDATE machines SET last_seen = ? WHERE id = ?", millis(at), s.machine); err != nil {
+		return err
+	}
+	_, err := tx.ExecContext(ctx, "UPDATE sessions SET expires = max(expires, ?) WHERE hash = ?", millis(at.Add(sessionLife)), s.hash)
+	return err
 }
 
 // wireJob returns a job as its agent gets it. m is its machine.

@@ -93,13 +93,13 @@ func scanJob(row scanner) (j Job, err error) {
 
 // course returns what the job's states depend on.
 func (j *Job) course() course {
-	return course{j.State, j.Offers, j.Attempts, j.NotBefore, j.NotAfter, j.Offered, j.Ended, j.Error}
+	return course{j.State, j.Offers, j.Attempts, j.NotBefore, j.NotAfter, j.Offered, j.Reported, j.Ended, j.Error}
 }
 
 // take gives the job the course c.
 func (j *Job) take(c course) {
-	j.State, j.Offers, j.Attempts, j.NotBefore, j.NotAfter, j.Offered, j.Ended, j.Error =
-		c.State, c.Offers, c.Attempts, c.NotBefore, c.NotAfter, c.Offered, c.Ended, c.Error
+	j.State, j.Offers, j.Attempts, j.NotBefore, j.NotAfter, j.Offered, j.Reported, j.Ended, j.Error =
+		c.State, c.Offers, c.Attempts, c.NotBefore, c.NotAfter, c.Offered, c.Heard, c.Ended, c.Error
 }
 
 // move brings a job to another course, unless it has changed since j was read:
@@ -107,8 +107,9 @@ func (j *Job) take(c course) {
 func move(ctx context.Context, tx *sql.Tx, j *Job, c course, actor string) error {
 	old := j.State
 	done, err := tx.ExecContext(ctx, `UPDATE jobs SET rev = rev + 1, state = ?, offers = ?, attempts = ?, not_before = ?, not_after = ?,
-		offered = ?, ended = ?, error = ? WHERE id = ? AND rev = ?`,
-		c.State, c.Offers, c.Attempts, millis(c.NotBefore), millis(c.NotAfter), millis(c.Offered), millis(c.Ended), c.Error, j.ID, j.rev)
+		offered = ?, reported = ?, ended = ?, error = ? WHERE id = ? AND rev = ?`,
+		c.State, c.Offers, c.Attempts, millis(c.NotBefore), millis(c.NotAfter), millis(c.Offered), millis(c.Heard), millis(c.Ended), c.Error,
+		j.ID, j.rev)
 	if err != nil {
 		return err
 	}

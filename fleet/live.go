@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 
 const (
 	maxWatchers = 128              // browsers that follow the events at a time
+	maxPerAddr  = 16               // of them from one address
 	liveEvery   = time.Second      // how often it is looked for changes
 	heartbeat   = 15 * time.Second // how often something is sent at least, so that who has gone is noticed
 )
@@ -23,25 +25,31 @@ type live struct {
 	fleet *Fleet
 
 	mu       sync.Mutex
-	watchers map[chan []byte]bool
-	last     []byte             // what was sent last
-	stop     context.CancelFunc // of the look-out, nil if there is none
+	watchers map[chan []byte]netip.Addr // where they are
+	last     []byte                     // what was sent last
+	stop     context.CancelFunc         // of the look-out, nil if there is none
 }
 
 // watch returns a channel that gets the list of machines at once and whenever
 // it has changed; of several that were not taken, the newest. It is nil if
-// there are too many watchers.
-func (l *live) watch() chan []byte {
+// there are too many watchers, in all or at this address.
+func (l *live) watch(from netip.Addr) chan []byte {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.watchers) >= maxWatchers {
+	near := 0
+	for _, other := range l.watchers {
+		if other == from {
+			near++
+		}
+	}
+	if len(l.watchers) >= maxWatchers || near >= maxPerAddr {
 		return nil
 	}
 	if l.watchers == nil {
-		l.watchers = map[chan []byte]bool{}
+		l.watchers = map[chan []byte]netip.Addr{}
 	}
 	ch := make(chan []byte, 1)
-	l.watchers[ch] = true
+	l.watchers[ch] = from
 	if l.last != nil {
 		ch <- l.last
 	}
@@ -123,7 +131,7 @@ func (o *OperatorAPI) events(w http.ResponseWriter, r *http.Request) {
 		o.fail(w, r, err)
 		return
 	}
-	ch := o.live.watch()
+	ch := o.live.watch(remote(r))
 	if ch == nil {
 		w.Header().Set("Retry-After", "30")
 		writeJSON(w, http.StatusServiceUnavailable, map[string]string{"error": "too many browsers follow the events"})

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -238,14 +239,15 @@ func TestWatchers(t *testing.T) {
 	desk, _ := newDesk(t)
 	desk.Handler()
 	var all []chan []byte
-	for range maxWatchers {
-		ch := desk.live.watch()
+	at := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{192, 0, 2, byte(i / maxPerAddr)}) }
+	for i := range maxWatchers {
+		ch := desk.live.watch(at(i))
 		if ch == nil {
 			t.Fatal("no room")
 		}
 		all = append(all, ch)
 	}
-	if desk.live.watch() != nil {
+	if desk.live.watch(at(maxWatchers)) != nil {
 		t.Errorf("room for more than %d", maxWatchers)
 	}
 	for i := range 3 {
@@ -257,11 +259,21 @@ func TestWatchers(t *testing.T) {
 	for _, ch := range all {
 		desk.live.leave(ch)
 	}
-	if ch := desk.live.watch(); ch == nil {
-		t.Error("no room after all have left")
-	} else {
-		desk.live.leave(ch)
+	for range maxPerAddr {
+		ch := desk.live.watch(at(0))
+		if ch == nil {
+			t.Fatal("no room after all have left")
+		}
+		defer desk.live.leave(ch)
 	}
+	if desk.live.watch(at(0)) != nil {
+		t.Errorf("room for more than %d from one address", maxPerAddr)
+	}
+	ch := desk.live.watch(at(maxPerAddr))
+	if ch == nil {
+		t.Error("one address takes the room of others")
+	}
+	desk.live.leave(ch)
 }
 
 func TestOperatorToken(t *testing.T) {

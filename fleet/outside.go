@@ -18,7 +18,8 @@ type Image struct {
 // Images is the server's store of images. Its methods are called from many
 // goroutines.
 type Images interface {
-	// Resolve returns the image that NAME or NAME@VERSION means now.
+	// Resolve returns the image that NAME or NAME@VERSION means now. The error
+	// wraps [ErrNotFound] if there is none of that name.
 	Resolve(ctx context.Context, ref string) (Image, error)
 
 	// Put reads a new version of the image NAME from r to its end.

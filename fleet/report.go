@@ -26,7 +26,7 @@ func (f *Fleet) report(ctx context.Context, s agentSession, r *wire.Report) (rep
 		if err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, "UPDATE machines SET last_seen = ? WHERE id = ?", millis(now()), s.machine); err != nil {
+		if err := s.heard(ctx, tx); err != nil {
 			return err
 		}
 		if int64(r.Seq) > j.seq {
@@ -35,7 +35,7 @@ func (f *Fleet) report(ctx context.Context, s agentSession, r *wire.Report) (rep
 			}
 		}
 		ended := r.State == wire.Done || r.State == wire.Failed
-		reply.Cancel = !ended && !j.State.Open()
+		reply.Cancel = !ended && j.State != Working // one that is pending was cancelled, and is to be tried again
 		if r.State == wire.Asking {
 			reply.Disk = j.Choice
 		}
@@ -57,9 +57,9 @@ func takeReport(ctx context.Context, tx *sql.Tx, j *Job, r *wire.Report) (over b
 	if !status.Asking {
 		j.Choice = ""
 	}
-	j.Status = status
+	j.Status, j.Reported = status, later(j.Reported, now())
 	_, err = tx.ExecContext(ctx, "UPDATE jobs SET seq = ?, status = ?, reported = ?, choice = ? WHERE id = ?",
-		j.seq, mustJSON(status), millis(now()), j.Choice, j.ID)
+		j.seq, mustJSON(status), millis(j.Reported), j.Choice, j.ID)
 	if err != nil {
 		return false, err
 	}

@@ -39,6 +39,14 @@ const (
 	// Window is how long a job waits for its machine, unless it says otherwise.
 	Window = 8 * time.Hour
 
+	// Unheard is how long a job is at work without a word of its agent before
+	// it is given up: what came to the disk meanwhile may be somebody's work.
+	Unheard = 24 * time.Hour
+
+	// alive is how long after its agent's last word a machine is taken to be
+	// up: that long nobody else gets its archive.
+	alive = 10 * time.Second
+
 	// sameBoot is how long after an offer a machine that asks is taken to be in
 	// the same boot: that long it gets the same archive, docs/boot.md, section 4.
 	sameBoot = time.Minute
@@ -56,6 +64,7 @@ var (
 const (
 	neverCameUp  = "the machine fetched the boot environment three times and never came up"
 	windowPassed = "the machine did not come in time"
+	notHeardOf   = "nothing was heard of the machine for a day"
 )
 
 // A course is what the states of a job depend on. Its methods change nothing:
@@ -68,6 +77,7 @@ type course struct {
 	NotBefore time.Time
 	NotAfter  time.Time // of the first hello, exclusive
 	Offered   time.Time // the last one, zero if there is none since the last hello
+	Heard     time.Time // the last hello or report, zero if there is none
 	Ended     time.Time
 	Error     string
 }
@@ -78,6 +88,8 @@ func (c course) sweep(now time.Time) course {
 	switch {
 	case c.State == Offered && stale && c.Offers >= MaxOffers, c.State == Working && stale && c.Offers >= MaxOffers:
 		return c.end(Failed, neverCameUp, c.Offered.Add(OfferLife))
+	case c.State == Working && !now.Before(c.Heard.Add(Unheard)):
+		return c.end(Failed, notHeardOf, c.Heard.Add(Unheard))
 	case c.State != Pending && c.State != Offered:
 		return c
 	case !now.Before(c.NotAfter):
@@ -86,6 +98,15 @@ func (c course) sweep(now time.Time) course {
 		c.State = Pending
 	}
 	return c
+}
+
+// later returns the later of two times. A clock that is set back, as that of a
+// server without a battery, makes nobody seem silent.
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // end returns c in a final state.
@@ -113,6 +134,8 @@ func (c course) offer(now time.Time) (course, error) {
 		return c, fmt.Errorf("offering a job that is %s: %w", c.State, ErrState)
 	case !c.open(now):
 		return c, ErrWindow
+	case c.State == Working && !now.Before(c.Heard) && now.Before(c.Heard.Add(alive)):
+		return c, fmt.Errorf("the machine's agent is at work: %w", ErrState)
 	case c.Offers >= MaxOffers:
 		return c.end(Failed, neverCameUp, now), nil
 	}
@@ -135,7 +158,7 @@ func (c course) hello(now time.Time) (course, error) {
 	case c.Attempts >= MaxAttempts:
 		return c.end(Failed, fmt.Sprintf("cut short %d times", c.Attempts), now), nil
 	}
-	c.State, c.Attempts, c.Offers, c.Offered = Working, c.Attempts+1, 0, time.Time{}
+	c.State, c.Attempts, c.Offers, c.Offered, c.Heard = Working, c.Attempts+1, 0, time.Time{}, later(c.Heard, now)
 	return c, nil
 }
 

@@ -6,6 +6,8 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"database/sql"
+	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -18,6 +20,7 @@ const (
 	sessionLife = 24 * time.Hour
 	strangerDay = 24 * time.Hour // after which a machine that never came up is tried again
 	maxTickets  = 20_000         // in the database; strangers can have them made
+	maxStranger = 20_000         // likewise
 )
 
 // A Director decides which machines boot the agent, and makes their tickets.
@@ -168,15 +171,20 @@ func (d *Director) tire(ctx context.Context, tx *sql.Tx, c pxe.Client) error {
 	return move(ctx, tx, j, next, actorServer)
 }
 
-// countStranger counts an offer to a machine that is not known.
+// countStranger counts an offer to a machine that is not known. After the
+// third the error is [ErrState], however fast they came.
 func countStranger(ctx context.Context, tx *sql.Tx, mac string) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO strangers (mac, offers, last_seen) VALUES (?1, 1, ?2)
-		ON CONFLICT (mac) DO UPDATE SET offers = CASE WHEN last_seen > ?3 THEN offers + 1 ELSE 1 END, last_seen = ?2`,
-		mac, millis(now()), millis(now().Add(-strangerDay)))
+	yesterday := millis(now().Add(-strangerDay))
+	done, err := tx.ExecContext(ctx, `INSERT INTO strangers (mac, offers, last_seen) VALUES (?1, 1, ?2)
+		ON CONFLICT (mac) DO UPDATE SET offers = CASE WHEN last_seen > ?3 THEN offers + 1 ELSE 1 END, last_seen = ?2
+		WHERE offers < ?4 OR last_seen <= ?3`, mac, millis(now()), yesterday, MaxOffers)
 	if err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, `DELETE FROM strangers WHERE last_seen < ?`, millis(now().Add(-strangerDay)))
+	if n, err := done.RowsAffected(); err != nil || n == 0 {
+		return errors.Join(err, fmt.Errorf("%s was offered %d archives: %w", mac, MaxOffers, ErrState))
+	}
+	_, err = tx.ExecContext(ctx, "DELETE FROM strangers WHERE last_seen < ? OR rowid <= (SELECT max(rowid) FROM strangers) - ?", yesterday, maxStranger)
 	return err
 }
 

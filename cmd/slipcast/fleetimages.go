@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"slices"
 
@@ -21,12 +22,21 @@ func (s storeImages) Resolve(_ context.Context, text string) (fleet.Image, error
 		return fleet.Image{}, err
 	}
 	file, err := s.store.OpenImage(ref)
+	if errors.Is(err, store.ErrNotFound) {
+		return fleet.Image{}, absent{err}
+	}
 	if err != nil {
 		return fleet.Image{}, err
 	}
 	defer file.Close()
 	return fleet.Image{Ref: file.Ref.String(), Digest: file.Digest.String(), Need: file.Assembled.Image.MinSize(0)}, nil
 }
+
+// An absent error is one of the store that the fleet knows, too.
+type absent struct{ error }
+
+func (a absent) Unwrap() error        { return a.error }
+func (a absent) Is(target error) bool { return target == fleet.ErrNotFound }
 
 // Put implements fleet.Images.
 func (s storeImages) Put(ctx context.Context, name string, r io.Reader) (fleet.Image, error) {

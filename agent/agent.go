@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"slipcast/agent/fresh"
 	"slipcast/agent/wire"
 )
 
@@ -60,6 +61,7 @@ type agent struct {
 	children children
 	handover handover
 	clock    func(time.Time)                    // sets the machine's clock to the server's
+	name     func(string) error                 // gives the machine its name
 	input    func() <-chan string               // lines that somebody types on a console; nil: nobody does
 	shell    func(ctx context.Context) wire.End // a console for a technician: Reboot or PowerOff
 	session  func(session)                      // remembers the job that is under way
@@ -119,6 +121,11 @@ func (a *agent) hello(ctx context.Context) (w wire.Welcome, err error) {
 func (a *agent) welcome(w wire.Welcome) {
 	if off := time.Since(w.Time); !w.Time.IsZero() && (off > time.Minute || off < -time.Minute) && a.clock != nil {
 		a.clock(w.Time)
+	}
+	if w.Machine != "" && fresh.Check(w.Machine, "") == nil && a.name != nil {
+		if err := a.name(w.Machine); err != nil {
+			a.screen.say("note: the machine's name: %v", err)
+		}
 	}
 	a.screen.show(func(v *view) {
 		v.Machine, v.Server, v.Problem = plain(w.Machine, 64), a.client.server(), ""

@@ -45,6 +45,7 @@ type room struct {
 	screen bytes.Buffer
 	typed  chan string
 	saved  session
+	named  []string
 }
 
 // RoundTrip implements http.RoundTripper: it is the server.
@@ -168,6 +169,7 @@ func (r *room) run(t *testing.T) fate {
 		input:   func() <-chan string { return r.typed },
 		shell:   func(context.Context) wire.End { return wire.PowerOff },
 		session: func(s session) { r.saved = s },
+		name:    func(name string) error { r.named = append(r.named, name); return nil },
 	}
 	f := a.run(context.Background())
 	time.Sleep(time.Second)
@@ -218,6 +220,9 @@ func TestRestore(t *testing.T) {
 		last := r.last()
 		if last.State != wire.Done || last.Result != testDigest || !slices.Equal(last.Notes, []string{"p2 is LUKS"}) {
 			t.Errorf("last report %+v", last)
+		}
+		if !slices.Equal(r.named, []string{"pc-1"}) {
+			t.Errorf("the machine is called %q, want pc-1", r.named)
 		}
 		if !slices.Equal(r.restored, []string{"sda"}) || r.saved.Job != "" {
 			t.Errorf("handed over %s, left behind %+v", r.restored, r.saved)
@@ -296,6 +301,8 @@ func TestFailure(t *testing.T) {
 		{name: "image", job: func(j *wire.Job) { j.Image = "../etc" }, want: `job: "../etc" names no image`},
 		{name: "flag as image", job: func(j *wire.Job) { j.Image = "--grow" }, want: `job: "--grow" names no image`},
 		{name: "digest", job: func(j *wire.Job) { j.Digest = "" }, want: "job: the digest is no SHA-256 in hexadecimal"},
+		{name: "long host name", job: func(j *wire.Job) { j.Hostname = strings.Repeat("a", 65) }, want: `job: "` + strings.Repeat("a", 65) + `" is no host name`},
+		{name: "answer file without a name", job: func(j *wire.Job) { j.Answer = "<x>%HOSTNAME%</x>" }, want: "job: the answer file has %HOSTNAME%, and there is no host name for it"},
 		{name: "host name", job: func(j *wire.Job) { j.Hostname = "a\nb" }, want: `job: "a\nb" is no host name`},
 	}
 	for _, tt := range tests {
@@ -535,14 +542,15 @@ func TestEnds(t *testing.T) {
 		welcomes []wire.Welcome
 		want     fate
 	}{
-		{"nothing to do", []wire.Welcome{{Machine: "a", Reason: "unknown"}}, fate{wire.Reboot, false}},
-		{"power off", []wire.Welcome{{End: wire.PowerOff}}, fate{wire.PowerOff, false}},
-		{"shell", []wire.Welcome{{End: wire.OpenShell}}, fate{wire.PowerOff, false}},
-		{"shell job", []wire.Welcome{{Token: "session", Job: &wire.Job{ID: "1", Kind: wire.Shell}}}, fate{wire.PowerOff, false}},
-		{"stay", []wire.Welcome{{End: wire.Stay}, {End: wire.Stay}, {End: wire.PowerOff}}, fate{wire.PowerOff, false}},
-		{"stay and be refused", []wire.Welcome{{End: wire.Stay}}, fate{wire.Reboot, false}},
+		{"nothing to do", []wire.Welcome{{Schema: 1, Machine: "a", Reason: "unknown"}}, fate{wire.Reboot, false}},
+		{"power off", []wire.Welcome{{Schema: 1, End: wire.PowerOff}}, fate{wire.PowerOff, false}},
+		{"shell", []wire.Welcome{{Schema: 1, End: wire.OpenShell}}, fate{wire.PowerOff, false}},
+		{"shell job", []wire.Welcome{{Schema: 1, Token: "session", Job: &wire.Job{ID: "1", Kind: wire.Shell}}}, fate{wire.PowerOff, false}},
+		{"stay", []wire.Welcome{{Schema: 1, End: wire.Stay}, {Schema: 1, End: wire.Stay}, {Schema: 1, End: wire.PowerOff}}, fate{wire.PowerOff, false}},
+		{"stay and be refused", []wire.Welcome{{Schema: 1, End: wire.Stay}}, fate{wire.Reboot, false}},
 		{"refused", nil, fate{wire.Reboot, false}},
-		{"end of the future", []wire.Welcome{{End: "dance"}}, fate{wire.Reboot, false}},
+		{"a server of the future", []wire.Welcome{{Schema: 2, End: wire.PowerOff}}, fate{wire.Reboot, false}},
+		{"end of the future", []wire.Welcome{{Schema: 1, End: "dance"}}, fate{wire.Reboot, false}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -73,6 +73,8 @@ func newClient(t wire.Ticket) (*client, error) {
 			TLSHandshakeTimeout:   dialTime * 2,
 			ResponseHeaderTimeout: answerTime,
 			IdleConnTimeout:       time.Minute,
+
+			MaxResponseHeaderBytes: 64 << 10,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
@@ -207,19 +209,26 @@ func refusalText(answer []byte) string {
 }
 
 // hello says hello once.
-func (c *client) hello(ctx context.Context, h wire.Hello) (w wire.Welcome, err error) {
-	if err = c.call(ctx, "/api/v1/agent/hello", h, &w); err == nil {
-		c.setToken(w.Token)
+func (c *client) hello(ctx context.Context, h wire.Hello) (wire.Welcome, error) {
+	return c.welcome(ctx, "/api/v1/agent/hello", h)
+}
+
+// welcome asks for what is to be done. A server of another version is not
+// understood by halves.
+func (c *client) welcome(ctx context.Context, path string, in any) (w wire.Welcome, err error) {
+	if err = c.call(ctx, path, in, &w); err != nil {
+		return w, err
 	}
-	return w, err
+	if w.Schema != wire.Schema {
+		return w, fmt.Errorf("its schema is %d, this agent knows %d: the boot environment must be built anew", w.Schema, wire.Schema)
+	}
+	c.setToken(w.Token)
+	return w, nil
 }
 
 // next asks what is to be done next.
-func (c *client) next(ctx context.Context) (w wire.Welcome, err error) {
-	if err = c.call(ctx, "/api/v1/agent/next", wire.Next{Schema: wire.Schema}, &w); err == nil {
-		c.setToken(w.Token)
-	}
-	return w, err
+func (c *client) next(ctx context.Context) (wire.Welcome, error) {
+	return c.welcome(ctx, "/api/v1/agent/next", wire.Next{Schema: wire.Schema})
 }
 
 // report brings a report once.

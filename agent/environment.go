@@ -150,6 +150,12 @@ func setClock(t time.Time) {
 	unix.ClockSettime(unix.CLOCK_REALTIME, &ts) // a wrong one spoils the log alone
 }
 
+// setName sets the kernel's host name, by which a sender of images tells people
+// which machine this is.
+func setName(name string) error {
+	return os.NewSyscallError("sethostname", unix.Sethostname([]byte(name)))
+}
+
 // endMachine ends the machine. It returns only if the kernel refuses.
 func endMachine(end wire.End) {
 	unix.Sync()

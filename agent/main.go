@@ -119,7 +119,7 @@ func converse(ctx context.Context, s *screen, in *input, sys *system, version st
 	children := &processes{program: "/init"}
 	a := &agent{
 		version: version, ticket: ticket, client: c, screen: s, machine: sys, children: children, handover: sys,
-		clock: setClock, input: in.want, iface: up.nic.Name, mac: up.nic.MAC,
+		clock: setClock, name: setName, input: in.want, iface: up.nic.Name, mac: up.nic.MAC,
 		session: func(s session) { s.save(sessionPath) },
 	}
 	a.shell = func(ctx context.Context) wire.End {

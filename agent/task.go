@@ -8,20 +8,16 @@ import (
 	"regexp"
 	"strings"
 
+	"slipcast/agent/fresh"
 	"slipcast/agent/hardware"
 	"slipcast/agent/wire"
 )
 
-// maxAnswer is the size in bytes of the largest answer file.
-const maxAnswer = 256 << 10
-
 // imageName are names, with or without a version, that a store has.
 var imageName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}(@[A-Za-z0-9][A-Za-z0-9._-]{0,62})?$`)
 
-// hostname is a name of a machine, or one with its domain (RFC 1123, 2.1).
-var hostname = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$`)
-
-// checkJob refuses a job that no server of ours gives.
+// checkJob refuses a job that no server of ours gives, and what would be refused
+// after the disk is overwritten.
 func checkJob(j *wire.Job) error {
 	switch j.Kind {
 	case wire.Restore, wire.Capture:
@@ -36,12 +32,11 @@ func checkJob(j *wire.Job) error {
 	switch {
 	case j.Kind == wire.Restore && (err != nil || len(digest) != 32):
 		return errors.New("job: the digest is no SHA-256 in hexadecimal")
-	case j.Hostname != "" && !hostname.MatchString(j.Hostname):
-		return fmt.Errorf("job: %q is no host name", j.Hostname)
-	case len(j.Answer) > maxAnswer:
-		return fmt.Errorf("job: the answer file has %d bytes, more than %d", len(j.Answer), maxAnswer)
 	case j.Need < 0 || j.Disk.Min < 0 || j.Disk.Max < 0:
 		return errors.New("job: a size is negative")
+	}
+	if err := fresh.Check(j.Hostname, j.Answer); err != nil {
+		return fmt.Errorf("job: %w", err)
 	}
 	return nil
 }

@@ -93,14 +93,21 @@ func (o *Options) check() error {
 	if o.Arch == "" {
 		o.Arch = map[string]string{"amd64": "x64", "arm64": "arm64"}[runtime.GOARCH]
 	}
-	switch {
-	case o.Table == nil:
+	if o.Table == nil {
 		return errors.New("no partition table is given")
-	case o.Hostname != "" && !isHostname(o.Hostname):
-		return fmt.Errorf("%q is no host name", o.Hostname)
-	case len(o.Answer) > maxAnswer:
-		return fmt.Errorf("answer file of %d bytes, want at most %d", len(o.Answer), maxAnswer)
-	case o.Hostname == "" && strings.Contains(o.Answer, hostnameMark):
+	}
+	return Check(o.Hostname, o.Answer)
+}
+
+// Check refuses a host name and an answer file that [Run] would refuse, before
+// there is anything on the disk. Either may be empty.
+func Check(hostname, answer string) error {
+	switch {
+	case hostname != "" && !isHostname(hostname):
+		return fmt.Errorf("%q is no host name", hostname)
+	case len(answer) > maxAnswer:
+		return fmt.Errorf("answer file of %d bytes, want at most %d", len(answer), maxAnswer)
+	case hostname == "" && strings.Contains(answer, hostnameMark):
 		return fmt.Errorf("the answer file has %s, and there is no host name for it", hostnameMark)
 	}
 	return nil

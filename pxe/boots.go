@@ -2,6 +2,7 @@ package pxe
 
 import (
 	"bytes"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -55,24 +56,37 @@ func (b *boots) scripted(c Client) {
 	b.byMAC[string(c.MAC)] = &boot{client: c, at: now}
 }
 
-// sweep makes room for one more. b.mu is held.
+// sweep makes room for one more: at the cost of the address that has asked for
+// the most, since one that asks for many machines is none. b.mu is held.
 func (b *boots) sweep(now time.Time) {
 	if len(b.byMAC) < maxBoots {
 		return
 	}
-	var oldest string
+	from := make(map[netip.Addr]int)
+	var most netip.Addr
 	for mac, x := range b.byMAC {
 		if now.Sub(x.at) > scriptLife {
 			delete(b.byMAC, mac)
 			continue
 		}
-		if oldest == "" || x.at.Before(b.byMAC[oldest].at) {
-			oldest = mac
+		if from[x.client.Address]++; from[x.client.Address] > from[most] {
+			most = x.client.Address
 		}
 	}
 	if len(b.byMAC) >= maxBoots {
-		delete(b.byMAC, oldest)
+		b.dropOldest(func(a netip.Addr) bool { return from[a] == from[most] })
 	}
+}
+
+// dropOldest forgets the oldest of those at some addresses. b.mu is held.
+func (b *boots) dropOldest(at func(netip.Addr) bool) {
+	oldest := ""
+	for mac, x := range b.byMAC {
+		if at(x.client.Address) && (oldest == "" || x.at.Before(b.byMAC[oldest].at)) {
+			oldest = mac
+		}
+	}
+	delete(b.byMAC, oldest)
 }
 
 // find returns the boot of a machine that asks for its archive; nil if no

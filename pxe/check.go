@@ -9,6 +9,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 )
 
 // A Severity says how bad a finding is.
@@ -40,10 +42,10 @@ func (s *Server) Check(ctx context.Context) []Finding {
 		return []Finding{{Fatal, err.Error(), "correct the configuration"}}
 	}
 	found := s.checkInterface()
-	found = append(found, s.checkFolder()...)
 	if len(found) > 0 && found[0].Severity == Fatal {
-		return found // no port can be had, and no server be heard
+		return append(found, s.checkFolder()...) // no port can be had, and no server be heard
 	}
+	found = append(found, s.checkFolder()...)
 	found = append(found, s.checkPorts()...)
 	return append(found, s.checkServers(ctx)...)
 }
@@ -76,10 +78,11 @@ func (s *Server) checkInterface() []Finding {
 	return found
 }
 
-// firstFiles are what an architecture cannot do without.
+// firstFiles are what an architecture cannot do without. A BIOS goes on with
+// the kernel of x64.
 func firstFiles(a Arch) []string {
 	if a == BIOS {
-		return []string{"bios/undionly.kpxe"}
+		return []string{"bios/undionly.kpxe", "x64/linux", "x64/initrd"}
 	}
 	dir := string(a) + "/"
 	return []string{dir + "shim.efi", dir + "grub.efi", dir + "linux", dir + "initrd"}
@@ -89,7 +92,7 @@ func firstFiles(a Arch) []string {
 func (s *Server) checkFolder() []Finding {
 	const build = "make it with slipcast boot build"
 	if _, err := os.Stat(s.Folder); err != nil {
-		return []Finding{{Warning, fmt.Sprintf("there is no boot folder: %v", err), build}}
+		return []Finding{{Fatal, fmt.Sprintf("there is no boot folder, so that nothing boots: %v", err), build}}
 	}
 	var found []Finding
 	text, err := os.ReadFile(filepath.Join(s.Folder, "boot.json"))
@@ -101,33 +104,35 @@ func (s *Server) checkFolder() []Finding {
 	case !json.Valid(text):
 		found = append(found, Finding{Warning, filepath.Join(s.Folder, "boot.json") + " is damaged", build})
 	}
+	whole := false
 	for _, a := range []Arch{BIOS, X64, ARM64} {
-		found = append(found, s.checkArch(a)...)
+		lacks := s.lacks(a)
+		whole = whole || len(lacks) == 0
+		found = append(found, judgeArch(a, lacks)...)
+	}
+	if !whole {
+		return []Finding{{Fatal, "the boot folder " + s.Folder + " has all that it takes for no kind of machine, so that nothing boots", build}}
 	}
 	return found
 }
 
-// checkArch looks at the files of one architecture. A BIOS goes on with the
-// kernel of x64.
-func (s *Server) checkArch(a Arch) []Finding {
-	var has, lacks []string
-	for _, f := range firstFiles(a) {
-		if s.has(f) {
-			has = append(has, f)
-			continue
-		}
-		lacks = append(lacks, f)
-	}
+// lacks returns what the boot folder does not have of an architecture.
+func (s *Server) lacks(a Arch) []string {
+	return slices.DeleteFunc(firstFiles(a), s.has)
+}
+
+// judgeArch says what it means that files of an architecture are not there.
+func judgeArch(a Arch, lacks []string) []Finding {
 	const build = "make it with slipcast boot build"
-	switch {
+	switch all := firstFiles(a); {
 	case len(lacks) == 0:
 		return nil
-	case len(has) == 0 && a == ARM64:
+	case lacks[0] != all[0]:
+		return []Finding{{Warning, fmt.Sprintf("the boot folder lacks %s: what %s starts does not get far", strings.Join(lacks, ", "), a), build}}
+	case a == ARM64:
 		return []Finding{{Note, "the boot folder has nothing for arm64: such machines are not answered", "slipcast boot build --arch arm64, if you have any"}}
-	case len(has) == 0:
-		return []Finding{{Warning, fmt.Sprintf("the boot folder has nothing for %s: such machines are not answered", a), build}}
 	}
-	return []Finding{{Warning, fmt.Sprintf("the boot folder lacks %v", lacks), build}}
+	return []Finding{{Warning, fmt.Sprintf("the boot folder has no loader for %s: such machines are not answered", a), build}}
 }
 
 // checkPorts tries the ports.

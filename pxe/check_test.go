@@ -72,32 +72,34 @@ func TestCheckFolder(t *testing.T) {
 	if got := findings(s.checkFolder()); got != "" {
 		t.Errorf("findings in a whole folder:\n%s\nwant none", got)
 	}
-	for _, name := range []string{"x64/linux", "x64/initrd"} {
-		if err := os.Remove(filepath.Join(s.Folder, name)); err != nil {
-			t.Fatal(err)
+	remove := func(names ...string) {
+		for _, name := range names {
+			if err := os.RemoveAll(filepath.Join(s.Folder, name)); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
-	for _, name := range []string{"arm64", "bios"} {
-		if err := os.RemoveAll(filepath.Join(s.Folder, name)); err != nil {
-			t.Fatal(err)
-		}
-	}
+	remove("arm64", "bios")
 	if err := os.WriteFile(filepath.Join(s.Folder, "boot.json"), []byte("{"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	want := "warning: " + s.Folder + "/boot.json is damaged\n" +
-		"warning: the boot folder has nothing for bios: such machines are not answered\n" +
-		"warning: the boot folder lacks [x64/linux x64/initrd]\n" +
-		"note: the boot folder has nothing for arm64: such machines are not answered"
-	if got := findings(s.checkFolder()); got != want {
-		t.Errorf("findings:\n%s\nwant\n%s", got, want)
+	want := func(want string) {
+		t.Helper()
+		if got := findings(s.checkFolder()); !strings.HasPrefix(got, want) {
+			t.Errorf("findings:\n%s\nwant\n%s", got, want)
+		}
 	}
-	if err := os.RemoveAll(s.Folder); err != nil {
-		t.Fatal(err)
-	}
-	if got := findings(s.checkFolder()); !strings.HasPrefix(got, "warning: there is no boot folder") {
-		t.Errorf("findings:\n%s\nwant that there is no boot folder", got)
-	}
+	want("warning: " + s.Folder + "/boot.json is damaged\n" +
+		"warning: the boot folder has no loader for bios: such machines are not answered\n" +
+		"note: the boot folder has nothing for arm64: such machines are not answered")
+	remove("x64/linux", "x64/initrd")
+	want("fatal: the boot folder " + s.Folder + " has all that it takes for no kind of machine")
+	remove(".")
+	want("fatal: there is no boot folder")
+	s = newTestServer(t, &fixedDirector{})
+	remove("x64/linux", "x64/initrd")
+	want("warning: the boot folder lacks x64/linux, x64/initrd: what bios starts does not get far\n" +
+		"warning: the boot folder lacks x64/linux, x64/initrd: what x64 starts does not get far")
 }
 
 func TestValid(t *testing.T) {

@@ -196,12 +196,12 @@ func TestScripts(t *testing.T) {
 		want    []string // in this order; none is not found
 	}{
 		{"grub agent", Agent, testOwn + "grub.cfg", []string{
-			"set base=(http,10.83.0.1)", "linux $base/$arch/linux quiet console=ttyS0; then", "initrd $base/$arch/initrd $base" + testOwn + "archive", "boot"}},
+			"set base=(http,10.83.0.1)", "linux $base/$arch/linux panic=30 quiet loglevel=3 console=ttyS0; then", "initrd $base/$arch/initrd $base" + testOwn + "archive", "boot"}},
 		{"grub local", Local, testOwn + "grub.cfg", []string{"exit 1"}},
 		{"grub ignored", Ignore, testOwn + "grub.cfg", nil},
 		{"grub without uuid", Agent, "/machine/" + testMAC + "/-/grub.cfg", []string{"/machine/" + testMAC + "/-/archive"}},
 		{"ipxe agent", Agent, testOwn + "boot.ipxe", []string{
-			"#!ipxe\n", "imgargs linux initrd=initrd initrd=archive quiet console=ttyS0\n", "initrd --name archive ${base}" + testOwn + "archive", "boot linux"}},
+			"#!ipxe\n", "imgargs linux initrd=initrd initrd=archive panic=30 quiet loglevel=3 console=ttyS0\n", "initrd --name archive ${base}" + testOwn + "archive", "boot linux"}},
 		{"ipxe local", Local, testOwn + "boot.ipxe", []string{"#!ipxe\n", "iseq ${platform} efi && exit 1 ||", "sanboot --no-describe --drive 0x80 || exit 1"}},
 		{"ipxe first", Local, "/machine/" + testMAC + "/boot.ipxe", []string{"#!ipxe\n", "chain --replace --autofree http://10.83.0.1/machine/" + testMAC + "/${id}/boot.ipxe"}},
 		{"common grub", Local, "/grub/grub.cfg", []string{"smbios --type 1 --get-uuid 8 --set uuid", "source (http,10.83.0.1)/machine/$net_default_mac/$uuid/grub.cfg", "exit 1"}},
@@ -211,7 +211,7 @@ func TestScripts(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newTestServer(t, &fixedDirector{decision: Decision{Verdict: tt.verdict, Args: []string{"console=ttyS0"}}})
-			s.Args = []string{"quiet"}
+			s.Args = []string{"loglevel=3"}
 			w := ask(s, "GET", tt.path, testFrom)
 			if tt.want == nil && w.Code != 404 {
 				t.Fatalf("GET = %d %s, want 404", w.Code, w.Body)
@@ -278,6 +278,14 @@ func TestMachinePaths(t *testing.T) {
 	}
 	if w := ask(s, "GET", testOwn+"grub.cfg", "192.0.2.7:1024"); w.Code != 403 {
 		t.Errorf("GET from another network = %d, want 403", w.Code)
+	}
+	r := httptest.NewRequest("GET", testOwn+"grub.cfg", nil)
+	r.RemoteAddr = testFrom
+	r.Header.Set("User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0")
+	w := httptest.NewRecorder()
+	s.HTTPHandler().ServeHTTP(w, r)
+	if w.Code != 403 {
+		t.Errorf("GET by a browser = %d, want 403: any page could have a machine's boots counted", w.Code)
 	}
 }
 
@@ -375,6 +383,15 @@ func TestBootsBound(t *testing.T) {
 		}
 		if b.find(Client{MAC: []byte{2, 0, 0, 0, 0, 0}}) != nil {
 			t.Error("the oldest machine is remembered, want the newest ones")
+		}
+		honest := Client{MAC: []byte{2, 0, 0, 0, 99, 0}, Address: netip.MustParseAddr("10.83.0.7")}
+		b.scripted(honest)
+		for i := range 2 * maxBoots {
+			time.Sleep(time.Millisecond)
+			b.scripted(Client{MAC: []byte{2, 0, 0, 1, byte(i >> 8), byte(i)}, Address: netip.MustParseAddr("10.83.0.66")})
+		}
+		if b.find(honest) == nil || len(b.byMAC) != maxBoots {
+			t.Errorf("%d machines, the honest one among them: %v; want %d that one address did not drive out", len(b.byMAC), b.find(honest) != nil, maxBoots)
 		}
 	})
 }

@@ -79,7 +79,7 @@ func (s *Server) listenUDP(a netip.Addr, port uint16) (*net.UDPConn, error) {
 	}}
 	conn, err := lc.ListenPacket(context.Background(), "udp4", netip.AddrPortFrom(a, port).String())
 	if err != nil {
-		return nil, portError("udp", port, err)
+		return nil, ExplainPort("udp", port, err)
 	}
 	return conn.(*net.UDPConn), nil
 }
@@ -97,13 +97,15 @@ func (s *Server) listenHTTP(port uint16) (net.Listener, error) {
 	}}
 	l, err := lc.Listen(context.Background(), "tcp4", netip.AddrPortFrom(s.addr(), port).String())
 	if err != nil {
-		return nil, portError("tcp", port, err)
+		return nil, ExplainPort("tcp", port, err)
 	}
 	return l, nil
 }
 
-// portError names who has a port, if that is why it cannot be had.
-func portError(network string, port uint16, err error) error {
+// ExplainPort makes a [PortError] of an error that says that a port is taken:
+// it names who has it. Any other error it returns as it is. network is tcp or
+// udp.
+func ExplainPort(network string, port uint16, err error) error {
 	if !errors.Is(err, unix.EADDRINUSE) {
 		return err
 	}

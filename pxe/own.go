@@ -62,7 +62,7 @@ func (s *Server) serveOwn(w http.ResponseWriter, r *http.Request, rest string) {
 	switch {
 	case !ok:
 		http.Error(w, "not found", http.StatusNotFound)
-	case !s.near(c.Address) && c.Address != s.addr():
+	case !s.near(c.Address) && c.Address != s.addr(), browses(r):
 		s.counters.refused.Add(1)
 		http.Error(w, "not for this address", http.StatusForbidden)
 	case file == "archive":
@@ -74,6 +74,11 @@ func (s *Server) serveOwn(w http.ResponseWriter, r *http.Request, rest string) {
 		s.serveScript(w, r, c, file)
 	}
 }
+
+// browses tells whether a browser sends a request. It may do so because a page
+// of anybody says so, and would have the boots of machines counted. Firmware,
+// GRUB and iPXE have names of their own.
+func browses(r *http.Request) bool { return strings.HasPrefix(r.UserAgent(), "Mozilla/") }
 
 // serveScript answers with the script that leads a machine to its disk or
 // into the boot environment.

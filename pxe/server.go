@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -232,9 +233,11 @@ func Locate(name string) (netip.Prefix, error) {
 // elsewhere, see Mounted.
 func (s *Server) HTTPHandler() http.Handler { return http.HandlerFunc(s.serveMachine) }
 
-// commandLine returns the words for the kernel's command line.
+// commandLine returns the words for the kernel's command line. A kernel that
+// panics starts the machine anew, and its messages stay off the screen, which
+// is the agent's; later words overrule both.
 func (s *Server) commandLine(more []string) (string, error) {
-	words := append(append([]string(nil), s.Args...), more...)
+	words := slices.Concat([]string{"panic=30", "quiet"}, s.Args, more)
 	size := 0
 	for _, w := range words {
 		if !plainWord(w) {

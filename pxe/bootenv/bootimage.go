@@ -13,7 +13,7 @@ const imageStart = 2048
 // network.
 const grubConfig = `# written by slipcast boot build
 set timeout=0
-linux /LINUX quiet loglevel=4
+linux /LINUX panic=30 quiet loglevel=4
 initrd /INITRD
 boot
 `

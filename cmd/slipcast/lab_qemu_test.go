@@ -210,8 +210,19 @@ var qemuMade = sync.OnceValues(func() (kit qemuKit, err error) {
 		}
 		kit.took = append(kit.took, fmt.Sprintf("%s %.0f s", words[0], time.Since(began).Seconds()))
 	}
-	return kit, nil
+	return kit, qemuTalk(filepath.Join(kit.boot, "x64", "boot.img"))
 })
+
+// qemuTalk makes the kernel in a boot.img talk on the serial port, as serve
+// --args does for the others. Its file system starts at 1 MiB.
+func qemuTalk(img string) error {
+	script := `mtype -i "$0@@1M" ::/GRUB/GRUB.CFG | sed 's/^linux .*/& console=tty0 console=ttyS0/' >"$0.cfg" &&
+		mcopy -o -i "$0@@1M" "$0.cfg" ::/GRUB/GRUB.CFG && rm "$0.cfg"`
+	if out, err := exec.Command("sh", "-c", script, img).CombinedOutput(); err != nil {
+		return fmt.Errorf("writing to %s: %w\n%s", img, err, out)
+	}
+	return nil
+}
 
 // qemuNames returns the names of machines.
 func qemuNames(machines []*qemuMachine) (names []string) {

@@ -19,7 +19,8 @@ func TestQEMUDisks(t *testing.T) {
 	r := newQEMURoom(t, "--tokenless")
 	disks := []string{qemuEmpty(t), qemuEmpty(t)}
 	lab.Run(t, "cp", "--sparse=always", r.kit.golden, disks[0])
-	m := r.machine(3, "secureboot", disks, "--http")
+	// A boot.img brings no seed, so its kernel needs randomness of its own.
+	m := r.machine(3, "secureboot", disks, "--http", "--cpu", "qemu64,+rdrand")
 	r.unknown(m)
 	r.slipcast("machine", "set", m.name, "--loader", "image")
 	r.askWhich(m)

@@ -146,6 +146,7 @@ func (a *agent) next(ctx context.Context) (w wire.Welcome, err error) {
 // otherwise.
 func (a *agent) obey(ctx context.Context, w wire.Welcome) (f fate, stay bool) {
 	end := w.End
+	f.end = wire.Reboot
 	if w.Job == nil {
 		if w.Reason != "" {
 			a.screen.say("no job: %s", w.Reason)
@@ -164,8 +165,6 @@ func (a *agent) obey(ctx context.Context, w wire.Welcome) (f fate, stay bool) {
 		f.end = wire.PowerOff
 	case wire.OpenShell:
 		f.end = a.shell(ctx)
-	default:
-		f.end = wire.Reboot
 	}
 	return f, false
 }

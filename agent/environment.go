@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -16,9 +15,11 @@ import (
 	"slipcast/agent/wire"
 )
 
-// entropyWait is how long the kernel may take to have randomness of its own,
-// without a seed.
-const entropyWait = 30 * time.Second
+// Bounds of what the kernel does for us.
+const (
+	entropyWait = 30 * time.Second // to have randomness of its own, without a seed
+	syncWait    = 30 * time.Second // to bring to the disks what it has not yet
+)
 
 // mountAll mounts what the kernel offers, so that this process has /dev, /proc
 // and /sys. What is mounted already stays.
@@ -40,16 +41,14 @@ func mountAll() error {
 }
 
 // mountVariables mounts the firmware's variables, if there are any.
-func mountVariables(modules *kmod.Loader) error {
+func mountVariables(load func(module string) error) error {
 	if _, err := os.Stat("/sys/firmware/efi"); err != nil {
 		return nil
 	}
-	if err := modules.Load("efivarfs"); err != nil && !errors.Is(err, kmod.ErrNoModule) {
-		return err
-	}
+	loading := load("efivarfs") // counts if it is not there without
 	err := unix.Mount("efivarfs", "/sys/firmware/efi/efivars", "efivarfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
 	if err != nil && !errors.Is(err, unix.EBUSY) {
-		return fmt.Errorf("mounting efivarfs: %w", err)
+		return fmt.Errorf("mounting efivarfs: %w", errors.Join(err, loading))
 	}
 	return nil
 }
@@ -104,25 +103,51 @@ func openModules() (*kmod.Loader, error) {
 	return kmod.NewLoader(index, kmod.Insert(folder)), nil
 }
 
-// addEntropy gives the kernel the seed of the server as randomness, and then
-// removes it. Without one it waits until the kernel has some, at most half a
-// minute: whoever asked before would hang (random(4), random(7)).
-func addEntropy(ctx context.Context, seedPath string) error {
+// errNoRandomness reports a kernel whose randomness nobody may rely on.
+var errNoRandomness = fmt.Errorf("the kernel has no randomness after %s, and there is no seed", entropyWait)
+
+// addEntropy makes sure that the kernel has randomness: whoever asks for it
+// before hangs (random(4)). It gives the kernel the seed of the server and
+// removes it. Without one it stirs in what tells this machine and moment apart,
+// which counts for nothing, and waits: the kernel makes randomness of the timing of
+// its processor while somebody waits (random.c: try_to_generate_entropy), but
+// not while somebody merely asks whether there is any.
+func addEntropy(seedPath string) error {
 	seed, err := os.ReadFile(seedPath)
 	if err == nil && len(seed) == wire.SeedSize {
 		os.Remove(seedPath)
-		return credit(seed)
+		if credit(seed) == nil {
+			return nil
+		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, entropyWait)
-	defer cancel()
-	for {
-		_, err := unix.Getrandom(make([]byte, 1), unix.GRND_NONBLOCK)
-		if !errors.Is(err, unix.EAGAIN) {
-			return err
+	stir()
+	wait := func() {
+		for {
+			if _, err := unix.Getrandom(make([]byte, 1), 0); !errors.Is(err, unix.EINTR) {
+				return
+			}
 		}
-		if !pause(ctx, 100*time.Millisecond) {
-			return errors.New("the kernel has no randomness, and there is no seed")
-		}
+	}
+	if !within(entropyWait, wait) {
+		return errNoRandomness
+	}
+	return nil
+}
+
+// stir mixes what differs between machines and moments into the kernel's
+// randomness, without credit.
+func stir() {
+	f, err := os.OpenFile("/dev/urandom", os.O_WRONLY, 0)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	f.Write(binary.NativeEndian.AppendUint64(nil, uint64(time.Now().UnixNano())))
+	for _, name := range []string{
+		"/sys/class/dmi/id/product_uuid", "/sys/class/dmi/id/product_serial", "/proc/interrupts", "/proc/stat", "/proc/iomem",
+	} {
+		text, _ := os.ReadFile(name)
+		f.Write(text) // whatever is there helps, and nothing of it is needed
 	}
 }
 
@@ -158,7 +183,7 @@ func setName(name string) error {
 
 // endMachine ends the machine. It returns only if the kernel refuses.
 func endMachine(end wire.End) {
-	unix.Sync()
+	within(syncWait, unix.Sync) // a disk that hangs does not keep the machine
 	command := unix.LINUX_REBOOT_CMD_RESTART
 	if end == wire.PowerOff {
 		command = unix.LINUX_REBOOT_CMD_POWER_OFF

@@ -16,29 +16,41 @@ import (
 // that it was captured from is an error; firmware that does not take which disk
 // boots next is a note, for the disk is good.
 func (s *system) Restored(ctx context.Context, job *wire.Job, d wire.Disk) (notes []string, err error) {
-	if !isUEFI() && !job.Fresh && job.Hostname == "" && job.Answer == "" {
+	wanted := job.Fresh || job.Hostname != "" || job.Answer != ""
+	if !wanted && !isUEFI() {
 		return nil, nil
 	}
 	node := "/dev/" + d.Name
-	table, err := readTable(node)
-	if err != nil {
-		return nil, fmt.Errorf("making %s this machine's own: %w", node, err)
-	}
-	result, err := fresh.Run(ctx, fresh.Options{
-		Disk: node, Table: table, Hostname: job.Hostname, Fresh: job.Fresh, Answer: job.Answer, Arch: arch(), Load: s.modules.Load,
-	})
+	result, err := s.personalize(ctx, job, node)
+	notes = result.Notes
 	for _, changed := range result.Changed {
 		s.say("changed %s", changed)
 	}
 	if err != nil {
-		return result.Notes, fmt.Errorf("making %s this machine's own: %w", node, err)
+		err = fmt.Errorf("making %s this machine's own: %w", node, err)
+		if wanted {
+			return notes, err
+		}
+		notes = append(notes, err.Error()) // only the loader was looked for
 	}
 	if isUEFI() {
 		if err := s.bootDisk(result.Loader); err != nil {
-			return append(result.Notes, fmt.Sprintf("which disk boots next: %v", err)), nil
+			notes = append(notes, fmt.Sprintf("which disk boots next: %v", err))
 		}
 	}
-	return result.Notes, nil
+	return notes, nil
+}
+
+// personalize makes a restored disk this machine's own as the job says, and finds
+// its loader.
+func (s *system) personalize(ctx context.Context, job *wire.Job, node string) (fresh.Result, error) {
+	table, err := readTable(node)
+	if err != nil {
+		return fresh.Result{}, err
+	}
+	return fresh.Run(ctx, fresh.Options{
+		Disk: node, Table: table, Hostname: job.Hostname, Fresh: job.Fresh, Answer: job.Answer, Arch: arch(), Load: s.modules.Load,
+	})
 }
 
 // readTable reads the partition table of a disk.
@@ -59,10 +71,10 @@ func (s *system) bootDisk(l *fresh.Loader) error {
 		return errors.New("the disk has no loader that UEFI firmware starts; what comes next is the firmware's choice")
 	}
 	entry, err := uefi.Mounted.BootDisk(uefi.Loader(*l))
-	if err != nil {
+	if err != nil && !errors.Is(err, uefi.ErrOrder) {
 		s.bootLocal()
 		return err
 	}
 	s.say("next boots %s, %s", entry.Description, l.File)
-	return nil
+	return err
 }

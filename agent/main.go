@@ -23,6 +23,7 @@ const (
 	coldplugPause = 200 * time.Millisecond // between two looks for devices
 	coldplugLimit = time.Minute
 	networkLimit  = 10 * time.Minute
+	lastWait      = 3 * time.Second // for what should have ended: a console, a driver
 )
 
 // ErrNoBootEnvironment reports that this is an ordinary system, whose disks no
@@ -42,7 +43,7 @@ func Main(ctx context.Context, version string, crashed bool) error {
 	stop := make(chan struct{})
 	var shown sync.WaitGroup
 	shown.Go(func() { s.run(stop) })
-	defer shown.Wait()
+	defer within(lastWait, shown.Wait) // a console whose output somebody stopped (Ctrl-S) keeps nobody
 	defer close(stop)
 	end := wire.Reboot
 	if crashed {
@@ -58,28 +59,8 @@ func Main(ctx context.Context, version string, crashed bool) error {
 
 // start does all that an agent does, and returns how the machine ends.
 func start(ctx context.Context, s *screen, in *input, version string) wire.End {
-	modules, err := openModules()
-	if err != nil {
-		s.say("%v", err)
-		return wire.Reboot
-	}
-	sys := &system{modules: modules, say: s.say, step: func(step string) { s.show(func(v *view) { v.Step = step }) }}
-	if err := addEntropy(ctx, "/"+wire.SeedPath); err != nil {
-		s.say("%v", err)
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	var helpers sync.WaitGroup
-	defer helpers.Wait()
-	defer cancel()
-	helpers.Go(func() { sys.hotplug(ctx) })
-	sys.step("modules")
-	if err := mountVariables(modules); err != nil {
-		s.say("%v", err)
-	}
-	cctx, done := context.WithTimeout(ctx, coldplugLimit)
-	helpers.Go(func() { sys.coldplug(cctx); done() })
-
-	f, err := converse(ctx, s, in, sys, version, cctx.Done(), &helpers)
+	sys := &system{say: s.say, step: func(step string) { s.show(func(v *view) { v.Step = step }) }}
+	f, err := sys.serve(ctx, s, in, version)
 	if err != nil {
 		s.show(func(v *view) { v.Problem = plain(err.Error(), wire.MaxText) })
 		s.say("%v", err)
@@ -90,6 +71,32 @@ func start(ctx context.Context, s *screen, in *input, version string) wire.End {
 		sys.bootLocal()
 	}
 	return f.end
+}
+
+// serve makes the machine usable and does what a server wants of it.
+func (s *system) serve(ctx context.Context, on *screen, in *input, version string) (f fate, err error) {
+	load := func(string) error { return err }
+	if s.modules, err = openModules(); err == nil {
+		load = s.modules.Load
+	}
+	if err := mountVariables(load); err != nil {
+		s.say("%v", err)
+	}
+	if err == nil {
+		err = addEntropy("/" + wire.SeedPath)
+	}
+	if err != nil {
+		return f, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var helpers sync.WaitGroup
+	defer within(lastWait, helpers.Wait) // a driver that hangs keeps nobody
+	defer cancel()
+	helpers.Go(func() { s.hotplug(ctx) })
+	s.step("modules")
+	cctx, done := context.WithTimeout(ctx, coldplugLimit)
+	helpers.Go(func() { s.coldplug(cctx); done() })
+	return converse(ctx, on, in, s, version, cctx.Done(), &helpers)
 }
 
 // converse finds a server and obeys it. plugged is closed when the modules of
@@ -167,10 +174,10 @@ func afterCrash(ctx context.Context, s *screen) {
 	for _, line := range r.Lines[:min(len(r.Lines), 30)] {
 		s.say("%s", line.Text)
 	}
+	(&system{say: s.say}).bootLocal()
 	if err := tellCrash(ctx, text); err != nil {
 		s.say("the server does not know: %v", err)
 	}
-	(&system{say: s.say}).bootLocal()
 	pause(ctx, failedTime)
 }
 
@@ -199,6 +206,20 @@ func tellCrash(ctx context.Context, trace string) error {
 		return err
 	}
 	return reportCrash(ctx, c, left, trace)
+}
+
+// within calls f and waits for it at most so long. It tells whether f returned.
+func within(limit time.Duration, f func()) bool {
+	done := make(chan struct{})
+	// Not waited for after limit: what hangs in the kernel cannot be ended, and
+	// the process ends soon.
+	go func() { defer close(done); f() }()
+	select {
+	case <-done:
+		return true
+	case <-time.After(limit):
+		return false
+	}
 }
 
 // virtual are consoles that are screens; all others are serial lines.

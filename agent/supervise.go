@@ -20,8 +20,12 @@ const (
 	endPath     = runFolder + "/end"          // how the machine ends, as the agent wants
 )
 
-// crashWait is how long a crash stays on the screen that nobody could report.
-const crashWait = time.Minute
+// Times of process 1.
+const (
+	crashWait = time.Minute            // that a crash stays on the screen that nobody could report
+	endWait   = 15 * time.Second       // for an agent that has said how the machine ends
+	buryEvery = 100 * time.Millisecond // between two looks whether a process has ended
+)
 
 // Boot is process 1 of a boot environment, and never returns. It runs the agent
 // as a child, and does nothing else but bury processes that are nobody's, so
@@ -76,17 +80,32 @@ func runAgent(args ...string) int {
 		fmt.Printf("slipcast agent: %v\r\n", err)
 		return -1
 	}
+	return bury(p.Pid)
+}
+
+// bury buries processes until the agent is among them, and returns its exit code,
+// -1 if there is none. An agent that has said how the machine ends, and does not
+// end because the kernel holds one of its threads, is not waited for.
+func bury(agent int) int {
+	var said time.Time
 	for {
 		var status unix.WaitStatus
-		pid, err := unix.Wait4(-1, &status, 0, nil)
+		pid, err := unix.Wait4(-1, &status, unix.WNOHANG, nil)
 		switch {
 		case err == unix.EINTR:
 		case err != nil:
 			return -1
-		case pid == p.Pid && status.Exited():
+		case pid == agent && status.Exited():
 			return status.ExitStatus()
-		case pid == p.Pid:
+		case pid == agent:
 			return -1
+		case pid != 0:
+		case said.IsZero() && wanted() != "":
+			said = time.Now()
+		case !said.IsZero() && time.Since(said) > endWait:
+			return -1
+		default:
+			time.Sleep(buryEvery)
 		}
 	}
 }

@@ -13,6 +13,10 @@ import (
 // ourName is the description of the entries that we make.
 const ourName = "slipcast"
 
+// ErrOrder reports that the disk boots next, and that what boots after that is
+// up to the firmware as it was.
+var ErrOrder = errors.New("the boot order is left as it was")
+
 // A Loader is a boot loader on a partition of a disk with a GPT.
 type Loader struct {
 	Partition int
@@ -55,7 +59,8 @@ func mixedGUID(text string) ([]byte, error) {
 // BootDisk makes the firmware boot l: once by BootNext, and from then on by
 // BootOrder, behind the network entry that this system was booted from, if it
 // was. An entry for l that is there already is used; one that an earlier call
-// made for another loader is written anew. Entries of others stay.
+// made for another loader is written anew. Entries of others stay. If the
+// firmware takes BootNext alone, the error wraps [ErrOrder].
 func (v Vars) BootDisk(l Loader) (Entry, error) {
 	path, err := l.path()
 	if err != nil {
@@ -69,10 +74,13 @@ func (v Vars) BootDisk(l Loader) (Entry, error) {
 	if err != nil {
 		return Entry{}, err
 	}
-	if err := v.setOrder(v.before(order, e.Number)); err != nil {
-		return e, err
+	if err := v.setNext(e.Number); err != nil {
+		return Entry{}, err
 	}
-	return e, v.setNext(e.Number)
+	if err := v.setOrder(v.before(order, e.Number)); err != nil {
+		return e, fmt.Errorf("%w: %w", ErrOrder, err)
+	}
+	return e, nil
 }
 
 // entryFor finds or makes the entry for a path.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -90,6 +91,35 @@ func TestBootDiskFromStick(t *testing.T) {
 	}
 	if order, _ := v.Order(); !slices.Equal(order, []uint16{2, 0, 3, 1}) {
 		t.Errorf("BootOrder is %v, want the disk first", order)
+	}
+}
+
+// Firmware that does not take the order still boots the disk next; one that takes
+// nothing is said to.
+func TestBootDiskWithoutRoom(t *testing.T) {
+	for _, tt := range []struct {
+		closed []string // variables that cannot be written
+		want   string   // of the error
+		next   bool
+	}{
+		{[]string{"BootOrder"}, "the boot order is left as it was: BootOrder: ", true},
+		{[]string{"BootNext", "BootOrder"}, "BootNext: ", false},
+		{[]string{"Boot0000"}, "Boot0000: ", false},
+	} {
+		v := Vars(t.TempDir())
+		for _, name := range tt.closed { // a link to nowhere cannot be read, nor written
+			if err := os.Symlink("nowhere/x", v.path(name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		e, err := v.BootDisk(loader())
+		if err == nil || !strings.HasPrefix(err.Error(), tt.want) || errors.Is(err, ErrOrder) != tt.next {
+			t.Errorf("without %s: BootDisk = %v, want %s", tt.closed, err, tt.want)
+		}
+		next, err := v.number("BootNext")
+		if (err == nil) != tt.next || tt.next && next != e.Number {
+			t.Errorf("without %s: BootNext is %d, %v", tt.closed, next, err)
+		}
 	}
 }
 

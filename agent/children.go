@@ -3,12 +3,14 @@ package agent
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os/exec"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -69,10 +71,12 @@ func nobody(err error) bool {
 // processes runs children as processes of program. It implements children.
 type processes struct {
 	program string
+	grace   time.Duration // between asking a child to end and killing it; 0 is ten seconds
 }
 
 // Run runs a child until it ends. When ctx is done it is asked to end, and
 // killed ten seconds later; so is one that makes no progress for half an hour.
+// One that the kernel does not let go of then, because a disk hangs, is left.
 func (p *processes) Run(ctx context.Context, c child) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -83,8 +87,19 @@ func (p *processes) Run(ctx context.Context, c child) error {
 	cmd.Env = append([]string{"HOME=/tmp", "PATH=/", "TMPDIR=/tmp"}, c.Env...)
 	cmd.Dir = "/"
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	cmd.WaitDelay = killAfter
-	err := p.wait(cmd, c, watch)
+	cmd.WaitDelay = cmp.Or(p.grace, killAfter)
+	left := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() { time.Sleep(2 * cmd.WaitDelay); close(left) })
+	defer stop()
+	ended := make(chan error, 1)
+	// Not waited for if the child is left.
+	go func() { ended <- p.wait(cmd, c, watch) }()
+	var err error
+	select {
+	case err = <-ended:
+	case <-left:
+		return fmt.Errorf("%w; it does not end although it was killed", context.Cause(ctx))
+	}
 	if cause := context.Cause(ctx); err != nil && cause != nil {
 		return cause
 	}
@@ -110,7 +125,7 @@ func (p *processes) wait(cmd *exec.Cmd, c child, watch *watch) error {
 		return err
 	}
 	for _, r := range readers {
-		g.Go(func() error { return readObjects(r, watch.object) })
+		g.Go(func() error { return readObjects(r, watch.object, watch.text) })
 	}
 	g.Wait() // a child that prints no objects fails, or not, by its exit code
 	return watch.result(cmd.Wait())
@@ -125,6 +140,7 @@ type watch struct {
 	mu   sync.Mutex
 	last object // of type error
 	mark string // how far it was
+	said string // besides objects: a panic, or the last line
 }
 
 func newWatch(each func(object), still func()) *watch {
@@ -149,6 +165,20 @@ func (w *watch) object(o object) {
 	}
 }
 
+// text takes a line of the child that is no object, such as one of a crash.
+func (w *watch) text(line string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !crashed(w.said) {
+		w.said = plain(line, 1024)
+	}
+}
+
+// crashed tells whether a line is how Go says why a program has crashed.
+func crashed(line string) bool {
+	return strings.HasPrefix(line, "panic:") || strings.HasPrefix(line, "fatal error:")
+}
+
 // result returns the error of a child that ended with err.
 func (w *watch) result(err error) error {
 	var exit *exec.ExitError
@@ -157,22 +187,26 @@ func (w *watch) result(err error) error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	message := plain(w.last.Message, 4096)
+	message := plain(cmp.Or(w.last.Message, w.said), 4096)
 	if message == "" && exit.ExitCode() < 0 {
 		message = "slipcast was killed: " + exit.String()
 	}
 	return &childError{exit.ExitCode(), message}
 }
 
-// readObjects calls each for every line of r that is an object, and passes
-// over all others.
-func readObjects(r io.Reader, each func(object)) error {
+// readObjects calls each for every line of r that is an object, and other for
+// those that are not but for empty ones.
+func readObjects(r io.Reader, each func(object), other func(string)) error {
 	in := bufio.NewReaderSize(r, 64<<10)
 	for {
 		line, err := readLine(in)
 		var o object
-		if len(line) > 0 && line[0] == '{' && json.Unmarshal(line, &o) == nil {
+		switch {
+		case len(line) == 0:
+		case line[0] == '{' && json.Unmarshal(line, &o) == nil:
 			each(o)
+		default:
+			other(string(line))
 		}
 		if err != nil {
 			return err

@@ -39,7 +39,7 @@ func crashReport(job, trace string) wire.Report {
 		r.Lines = append(r.Lines, wire.Line{Time: time.Now().UTC(), Text: plain(line, wire.MaxText)})
 	}
 	for _, line := range lines {
-		if strings.HasPrefix(line, "panic:") || strings.HasPrefix(line, "fatal error:") {
+		if crashed(line) {
 			r.Error = plain("slipcast crashed: "+line, wire.MaxText)
 			break
 		}

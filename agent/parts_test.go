@@ -362,10 +362,13 @@ func TestScreenStuck(t *testing.T) {
 func TestReadObjects(t *testing.T) {
 	in := strings.Repeat("x", 3<<20) + "\n{\"type\":\"note\"}\n{bad\n{\"type\":\"long\",\"text\":\"" +
 		strings.Repeat("y", 2<<20) + "\"}\nnull\n{\"type\":\"error\",\"code\":6,\"message\":\"m\"}"
-	var got []string
-	readObjects(strings.NewReader(in), func(o object) { got = append(got, o.Type) })
+	var got, other []string
+	readObjects(strings.NewReader(in), func(o object) { got = append(got, o.Type) }, func(line string) { other = append(other, line) })
 	if want := []string{"note", "error"}; !slices.Equal(got, want) {
 		t.Errorf("objects %q, want %q", got, want)
+	}
+	if want := []string{"{bad", "null"}; !slices.Equal(other, want) {
+		t.Errorf("other lines %q, want %q", other, want)
 	}
 }
 
@@ -398,6 +401,18 @@ func TestProcesses(t *testing.T) {
 	}
 	if err := script(t, "kill -9 $$").Run(t.Context(), child{}); err == nil || !strings.Contains(err.Error(), "killed") {
 		t.Errorf("Run of what is killed = %v", err)
+	}
+	crash := script(t, `echo '{"type":"note"}'; echo start >&2; echo 'panic: index out of range'; echo; echo 'goroutine 1' >&2; exit 2`)
+	if err := crash.Run(t.Context(), child{}); err == nil || err.Error() != "panic: index out of range" {
+		t.Errorf("Run of what crashes = %v, want its panic", err)
+	}
+	hung := script(t, `trap '' TERM; sleep 6 & echo '{"type":"waiting"}'; wait; wait`) // whose output stays open
+	hung.grace = 100 * time.Millisecond
+	hctx, give := context.WithCancelCause(t.Context())
+	began := time.Now()
+	err = hung.Run(hctx, child{Object: func(object) { give(errCancelled) }})
+	if !errors.Is(err, errCancelled) || time.Since(began) > 5*time.Second {
+		t.Errorf("Run of what does not end = %v after %s", err, time.Since(began))
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	asked := script(t, `trap 'exit 130' TERM; echo '{"type":"waiting"}'; while :; do sleep 0.05; done`)

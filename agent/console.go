@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 
+	"golang.org/x/sys/unix"
+
 	"slipcast/agent/hardware"
 	"slipcast/agent/wire"
 )
@@ -106,8 +108,14 @@ type input struct {
 	once  sync.Once
 }
 
-// want returns the lines that are typed from now on.
+// want returns the lines that are typed from now on. What was typed before is no
+// answer to what is asked now.
 func (i *input) want() <-chan string {
+	for _, f := range i.files {
+		if raw, err := f.SyscallConn(); err == nil {
+			raw.Control(func(fd uintptr) { unix.IoctlSetInt(int(fd), unix.TCFLSH, unix.TCIFLUSH) }) // no terminal has none
+		}
+	}
 	i.once.Do(func() {
 		for _, f := range i.files {
 			// Not waited for: reading a console ends with the machine alone.

@@ -3,6 +3,7 @@ package agent
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 	"github.com/insomniacslk/dhcp/dhcpv4/nclient4"
+	"golang.org/x/sys/unix"
 
 	"slipcast/agent/wire"
 )
@@ -478,6 +480,75 @@ func TestShell(t *testing.T) {
 			t.Errorf("the console lacks %q:\n%s", want, out.String())
 		}
 	}
+}
+
+// What was typed on a terminal before somebody asked is no answer.
+func TestInput(t *testing.T) {
+	master, terminal := openTerminal(t)
+	if _, err := master.WriteString("1\n"); err != nil {
+		t.Fatal(err)
+	}
+	i := &input{files: []*os.File{terminal}, lines: make(chan string, 16)}
+	lines := i.want()
+	if _, err := master.WriteString("2\n"); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-lines; got != "2" {
+		t.Errorf("read %q, want what was typed after the question, 2", got)
+	}
+}
+
+// openTerminal opens a new terminal at both ends.
+func openTerminal(t *testing.T) (master, terminal *os.File) {
+	t.Helper()
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { master.Close() })
+	if err := unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	number, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	terminal, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return master, terminal
+}
+
+// A seed is used once; without one the kernel of this machine has randomness by
+// itself.
+func TestAddEntropy(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "seed")
+	if err := addEntropy(file); err != nil {
+		t.Errorf("addEntropy without a seed = %v", err)
+	}
+	if err := os.WriteFile(file, []byte(rand.Text()+rand.Text()+rand.Text())[:wire.SeedSize], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := addEntropy(file); err != nil {
+		t.Errorf("addEntropy = %v", err)
+	}
+	if _, err := os.Stat(file); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the seed is still there: %v", err)
+	}
+}
+
+func TestWithin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		if !within(time.Minute, func() { time.Sleep(time.Second) }) {
+			t.Error("what ends in time counts as hanging")
+		}
+		began, hang := time.Now(), make(chan struct{})
+		defer close(hang)
+		if within(time.Minute, func() { <-hang }) || time.Since(began) != time.Minute {
+			t.Errorf("what hangs was waited for %s", time.Since(began))
+		}
+	})
 }
 
 func TestProcessOne(t *testing.T) {

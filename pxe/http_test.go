@@ -202,7 +202,7 @@ func TestScripts(t *testing.T) {
 		{"grub without uuid", Agent, "/machine/" + testMAC + "/-/grub.cfg", []string{"/machine/" + testMAC + "/-/archive"}},
 		{"ipxe agent", Agent, testOwn + "boot.ipxe", []string{
 			"#!ipxe\n", "imgargs linux initrd=initrd initrd=archive panic=30 quiet loglevel=3 console=ttyS0\n", "initrd --name archive ${base}" + testOwn + "archive", "boot linux"}},
-		{"ipxe local", Local, testOwn + "boot.ipxe", []string{"#!ipxe\n", "iseq ${platform} efi && exit 1 ||", "sanboot --no-describe --drive 0x80 || exit 1"}},
+		{"ipxe local", Local, testOwn + "boot.ipxe", []string{"#!ipxe\n", "iseq ${platform} efi && exit 1 ||", "sanboot --no-describe --drive 0x80 || sanboot --no-describe --drive 0x81 || exit 1"}},
 		{"ipxe first", Local, "/machine/" + testMAC + "/boot.ipxe", []string{"#!ipxe\n", "chain --replace --autofree http://10.83.0.1/machine/" + testMAC + "/${id}/boot.ipxe"}},
 		{"common grub", Local, "/grub/grub.cfg", []string{"smbios --type 1 --get-uuid 8 --set uuid", "source (http,10.83.0.1)/machine/$net_default_mac/$uuid/grub.cfg", "exit 1"}},
 		{"autoexec", Local, "/autoexec.ipxe", []string{"#!ipxe\nifconf -c dhcp", "http://10.83.0.1/machine/${netX/mac}/${id}/boot.ipxe"}},

@@ -113,7 +113,7 @@ exit 1
 const ipxeLocal = `#!ipxe
 echo slipcast: nothing to do, this machine boots its own disk
 iseq ${platform} efi && exit 1 ||
-sanboot --no-describe --drive 0x80 || exit 1
+sanboot --no-describe --drive 0x80 || sanboot --no-describe --drive 0x81 || exit 1
 `
 
 // grubScript returns the script of one machine for GRUB.

@@ -88,6 +88,8 @@ func (o *overwrite) checkDigest() error {
 		return nil
 	case o.m == nil:
 		return &refusal{"the image has no digest, and --digest wants " + o.opt.digest.String()}
+	case o.m.Digest == (image.Digest{}):
+		return &refusal{"an image that comes as a stream has its digest at the end, which is too late for --digest; restore it from a file or a URL"}
 	case !bytes.Equal(o.m.Digest[:], o.opt.digest):
 		return &refusal{fmt.Sprintf("the image has the digest %s, and --digest wants %s", o.m.Digest, o.opt.digest.String())}
 	}

@@ -527,7 +527,7 @@ func TestAddEntropy(t *testing.T) {
 	if err := addEntropy(file); err != nil {
 		t.Errorf("addEntropy without a seed = %v", err)
 	}
-	if err := os.WriteFile(file, []byte(rand.Text()+rand.Text()+rand.Text())[:wire.SeedSize], 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(rand.Text() + rand.Text() + rand.Text())[:wire.SeedSize], 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := addEntropy(file); err != nil {

@@ -161,6 +161,9 @@ func canonicalUUID(text string) string {
 	return ""
 }
 
+// IsUUID tells whether text is a UUID in lower case, as Linux prints it.
+func IsUUID(text string) bool { return uuidForm.MatchString(text) }
+
 var nameForm = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$`)
 
 // checkName refuses what is no name of a machine: one label of a host name,

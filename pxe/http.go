@@ -39,7 +39,7 @@ func (s *Server) serveHTTP(ctx context.Context, l net.Listener) error {
 		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0), // strangers cause all that it says
 	}
 	failed := make(chan error, 1)
-	go func() { failed <- server.Serve(newDoor(l, httpConns, httpPerAddr)) }() // awaited below
+	go func() { failed <- server.Serve(newDoor(l, httpConns, httpPerAddr, true)) }() // awaited below
 	select {
 	case err := <-failed:
 		return err

@@ -16,14 +16,19 @@ import (
 type door struct {
 	net.Listener
 	most, each int
+	forgets    bool // nothing is left of a connection afterwards
 
 	mu   sync.Mutex
 	all  int
 	from map[netip.Addr]int
 }
 
-func newDoor(l net.Listener, most, each int) *door {
-	return &door{Listener: l, most: most, each: each, from: make(map[netip.Addr]int)}
+// NewDoor returns a listener that lets in at most so many connections of l at
+// a time: most in all, each from one address. The others are closed at once.
+func NewDoor(l net.Listener, most, each int) net.Listener { return newDoor(l, most, each, false) }
+
+func newDoor(l net.Listener, most, each int, forgets bool) *door {
+	return &door{Listener: l, most: most, each: each, forgets: forgets, from: make(map[netip.Addr]int)}
 }
 
 // Accept implements net.Listener.
@@ -73,13 +78,13 @@ type guest struct {
 	once sync.Once
 }
 
-// Close implements net.Conn. Where all that was sent has arrived, nothing is
-// left of the connection afterwards: GRUB and firmware use the same ports in
-// every boot, and what an earlier boot left open, or half closed, would keep
-// the next one waiting for its first answer.
+// Close implements net.Conn. At a door that forgets, nothing is left of a
+// connection all of whose data has arrived: GRUB and firmware use the same
+// ports in every boot, and what an earlier boot left open, or half closed,
+// would keep the next one waiting for its first answer.
 func (g *guest) Close() error {
 	g.once.Do(func() { g.d.leave(g.from) })
-	if t, ok := g.Conn.(*net.TCPConn); ok && arrived(t) {
+	if t, ok := g.Conn.(*net.TCPConn); ok && g.d.forgets && arrived(t) {
 		_ = t.SetLinger(0) // a reset in place of a farewell that nobody may hear
 	}
 	return g.Conn.Close()

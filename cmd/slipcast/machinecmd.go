@@ -45,6 +45,9 @@ func listMachines(ctx context.Context, env *env, db *fleet.Fleet) error {
 	rows := [][]string{{"NAME", "MAC", "SEEN", "JOB", "STATE", "MODEL"}}
 	for _, m := range list {
 		if env.json {
+			if m, err = db.Machine(ctx, m.ID); err != nil { // with what boot build --for reads
+				return err
+			}
 			env.object(env.stdout, asObject("machine", m))
 			continue
 		}

@@ -31,8 +31,9 @@ func hello(db *fleet.Fleet, mac string) error {
 	body, err := json.Marshal(wire.Hello{Schema: wire.Schema, Inventory: wire.Inventory{
 		Serial: "S-" + mac, Vendor: "Dell Inc.", Product: "OptiPlex 7010", CPU: "Intel i5", Threads: 4, Memory: 16 << 30,
 		Arch: "x64", Firmware: "uefi", SecureBoot: "on", MAC: mac,
-		Disks: []wire.Disk{{Name: "nvme0n1", Model: "PM981", Serial: "D-" + mac, Transport: "nvme", Size: 256e9}},
-		NICs:  []wire.NIC{{Name: "eth0", MAC: mac, Driver: "e1000e", Bus: "pci"}},
+		Disks:      []wire.Disk{{Name: "nvme0n1", Model: "PM981", Serial: "D-" + mac, Transport: "nvme", Size: 256e9}},
+		Modaliases: []string{"pci:v00008086d000015B7sv"},
+		NICs:       []wire.NIC{{Name: "eth0", MAC: mac, Driver: "e1000e", Bus: "pci"}},
 	}})
 	if err != nil {
 		return err

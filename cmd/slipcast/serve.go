@@ -3,13 +3,13 @@ package main
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"slipcast/fleet"
 	"slipcast/pxe"
 )
 
@@ -33,6 +33,8 @@ type serveOptions struct {
 	unknown      string
 	loader       string
 	args         []string
+	networks     []string
+	sharedUUIDs  []string
 	tokenless    bool
 	private      bool
 	rate         bitRate
@@ -60,6 +62,9 @@ By default it stands beside the network's DHCP server and answers only machines
 that boot from the network. A machine that it does not know boots once to tell
 what it is made of, and then its own disk. A machine without a job boots its own
 disk at once.
+
+Serve ends with Ctrl-C or SIGTERM, and then with the exit code 0. What is under
+way goes on when it is started again.
 
 Every flag but --check and --config may be a line of the configuration file,
 such as "dhcp: proxy", or a variable, such as SLIPCAST_DHCP.`,
@@ -90,12 +95,14 @@ such as "dhcp: proxy", or a variable, such as SLIPCAST_DHCP.`,
 	f.StringVar(&opt.unknown, "unknown", unknownInventory, "what to do with unknown machines, `WHAT`: inventory, ignore")
 	f.StringVar(&opt.loader, "loader", string(pxe.Shim), "what UEFI machines load first, `WHAT`: "+strings.Join(loaders(), ", "))
 	f.StringSliceVar(&opt.args, "args", nil, "`WORDS` for the kernel's command line, like console=ttyS0")
+	f.StringSliceVar(&opt.networks, "networks", nil, "answer machines behind a router or DHCP relay on these networks, too, `PREFIXES` like 10.0.6.0/24")
+	f.StringSliceVar(&opt.sharedUUIDs, "shared-uuids", nil, "tell machines with these `UUIDS` apart by other means: several boards have them")
 	f.BoolVar(&opt.tokenless, "tokenless", false, "give jobs to machines that were started from a stick, too")
 	f.BoolVar(&opt.private, "private", false, "show the status page to those only who sign in")
 	f.Var(&opt.rate, "rate", "never send images faster than this, like 900mbit (default: 98 % of the link)")
 	f.DurationVar(&opt.gather, "gather", defaultGather, "wait this `time` for all machines of a session to boot")
 	settings(cmd, "interface", "dhcp", "pool", "router", "dns", "proxy-request", "boot", "store", "state", "http", "https",
-		"tls-cert", "tls-key", "unknown", "loader", "args", "tokenless", "private", "rate", "gather")
+		"tls-cert", "tls-key", "unknown", "loader", "args", "networks", "shared-uuids", "tokenless", "private", "rate", "gather")
 	completeWords(cmd, "dhcp", dhcpModes()...)
 	completeWords(cmd, "unknown", unknownInventory, unknownIgnore)
 	completeWords(cmd, "loader", loaders()...)
@@ -127,31 +134,12 @@ func (o *serveOptions) verify() error {
 		return usagef("serve: --http and --https are two ports")
 	case o.gather <= 0:
 		return usagef("serve: --gather is a time to wait, not %v", o.gather)
+	case slices.ContainsFunc(o.sharedUUIDs, func(text string) bool { return !fleet.IsUUID(text) }):
+		return usagef("serve: --shared-uuids are UUIDs in lower case, not %q", o.sharedUUIDs)
 	case o.pool != "" && (o.dhcp == string(pxe.Proxy) || o.dhcp == string(pxe.Off)):
 		return usagef("serve: --pool is for --dhcp targeted or full")
 	}
 	return nil
-}
-
-// parsePool reads FIRST-LAST; LAST may be the last number alone.
-func parsePool(text string) (first, last netip.Addr, err error) {
-	a, b, ok := strings.Cut(text, "-")
-	if !ok {
-		return first, last, usagef("serve: --pool is FIRST-LAST, like 10.0.5.100-10.0.5.200, not %q", text)
-	}
-	if first, err = netip.ParseAddr(strings.TrimSpace(a)); err != nil {
-		return first, last, usagef("serve: --pool: %w", err)
-	}
-	if b = strings.TrimSpace(b); !strings.Contains(b, ".") {
-		b = a[:strings.LastIndex(a, ".")+1] + b
-	}
-	if last, err = netip.ParseAddr(b); err != nil {
-		return first, last, usagef("serve: --pool: %w", err)
-	}
-	if !first.Is4() || !last.Is4() || last.Less(first) {
-		return first, last, usagef("serve: --pool: %s to %s is no range of IPv4 addresses", first, last)
-	}
-	return first, last, nil
 }
 
 // runServe serves until ctx ends.

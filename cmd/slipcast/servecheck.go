@@ -10,9 +10,10 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"slipcast/image/store"
 	"slipcast/pxe"
@@ -38,6 +39,7 @@ func (s *server) check(ctx context.Context) error {
 	found = append(found, s.checkHTTPS()...)
 	found = append(found, s.checkStore()...)
 	found = append(found, s.checkMulticast()...)
+	found = append(found, checkClock()...)
 	fatal := 0
 	for _, f := range found {
 		if f.Severity == pxe.Fatal {
@@ -69,12 +71,25 @@ func (s *server) showFinding(f pxe.Finding) {
 
 // checkHTTPS tells if the port of agents and browsers is taken.
 func (s *server) checkHTTPS() []pxe.Finding {
-	l, err := net.Listen("tcp", ":"+strconv.Itoa(int(s.opt.https)))
+	l, err := s.listenHTTPS()
 	if err != nil {
 		return []pxe.Finding{{Severity: pxe.Fatal, Text: err.Error(), Way: "stop what listens there, or choose another port with --https"}}
 	}
 	l.Close()
 	return nil
+}
+
+// checkClock tells if nobody sets the clock, adjtimex(2): a server that was off
+// over night may wake with the time of last night, and begin the jobs of then.
+func checkClock() []pxe.Finding {
+	state, err := unix.Adjtimex(&unix.Timex{})
+	if err != nil || state != unix.TIME_ERROR {
+		return nil // a container may not ask
+	}
+	return []pxe.Finding{{
+		Severity: pxe.Note, Text: "nothing sets the clock of this host: windows of jobs go by it",
+		Way: "timedatectl set-ntp true, or see to it that the clock runs on while the host is off",
+	}}
 }
 
 // checkStore looks for images.

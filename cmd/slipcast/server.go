@@ -12,9 +12,11 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"slipcast/fleet"
 	"slipcast/image"
@@ -65,6 +67,11 @@ func (s *server) serve(ctx context.Context) (err error) {
 	if s.opt.check {
 		return s.check(ctx)
 	}
+	release, err := s.claim()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, release()) }()
 	if err := s.openState(ctx); err != nil {
 		return err
 	}
@@ -74,6 +81,7 @@ func (s *server) serve(ctx context.Context) (err error) {
 	}
 	s.boot.Director = &fleet.Director{
 		Fleet: s.fleet, Servers: []string{s.url()}, Pin: s.key.pin, IgnoreUnknown: s.opt.unknown == unknownIgnore,
+		SharedUUIDs: s.opt.sharedUUIDs,
 	}
 	return s.run(ctx)
 }
@@ -85,8 +93,46 @@ func (s *server) locate() (err error) {
 			return err
 		}
 	}
-	s.address, err = pxe.Locate(s.opt.iface)
-	return err
+	if s.address, err = pxe.Locate(s.opt.iface); err != nil {
+		return usagef("%w; --interface takes one that has an IPv4 address: %s", err, strings.Join(servable(), ", "))
+	}
+	return nil
+}
+
+// servable returns the interfaces whose networks can be served.
+func servable() []string {
+	ifis, err := net.Interfaces()
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, i := range ifis {
+		if _, err := pxe.Locate(i.Name); err == nil && i.Flags&net.FlagLoopback == 0 {
+			names = append(names, i.Name)
+		}
+	}
+	return names
+}
+
+// claim makes this the only server with its state folder, until it ends: two
+// would give the same addresses twice.
+func (s *server) claim() (release func() error, err error) {
+	f, err := os.OpenFile(filepath.Join(s.opt.state, "serve.lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		who := make([]byte, 16)
+		n, _ := f.ReadAt(who, 0) // what it reads is for people
+		f.Close()
+		return nil, fmt.Errorf("%s is the state folder of another slipcast serve (process %s); stop it, or give this one a folder by --state",
+			s.opt.state, plain(strings.TrimSpace(string(who[:n])), len(who)))
+	}
+	_, err = f.WriteAt(fmt.Appendf(nil, "%-15d\n", os.Getpid()), 0)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f.Close, nil
 }
 
 // openKey returns who this server is.
@@ -113,9 +159,16 @@ func (s *server) newBoot() (*pxe.Server, error) {
 	}
 	var err error
 	if o.pool != "" {
-		if b.Pool.First, b.Pool.Last, err = parsePool(o.pool); err != nil {
-			return nil, err
+		if b.Pool, err = pxe.ParsePool(o.pool); err != nil {
+			return nil, usagef("--pool: %w", err)
 		}
+	}
+	for _, text := range o.networks {
+		n, err := netip.ParsePrefix(text)
+		if err != nil || !n.Addr().Is4() {
+			return nil, usagef("--networks: %q is no IPv4 network, like 10.0.6.0/24", text)
+		}
+		b.Networks = append(b.Networks, n)
 	}
 	if o.router != "" {
 		if b.Router, err = netip.ParseAddr(o.router); err != nil {
@@ -187,7 +240,7 @@ func (s *server) run(ctx context.Context) error {
 	defer s.sessions.Close()
 	images := s.store.Handler()
 	defer images.Close()
-	listener, err := net.Listen("tcp", ":"+strconv.Itoa(int(s.opt.https)))
+	listener, err := s.listenHTTPS()
 	if err != nil {
 		return err
 	}
@@ -224,7 +277,8 @@ func (s *server) wake(ctx context.Context, mac net.HardwareAddr) error {
 // handler returns what answers HTTPS: agents, operators and browsers.
 func (s *server) handler(images http.Handler) http.Handler {
 	agents := &fleet.AgentAPI{
-		Fleet: s.fleet, Images: storeImages{s.store}, Sessions: s.sessions, Tokenless: s.opt.tokenless, Log: s.log,
+		Fleet: s.fleet, Images: storeImages{s.store}, Sessions: s.sessions, Tokenless: s.opt.tokenless, SharedUUIDs: s.opt.sharedUUIDs,
+		Log: s.log,
 	}
 	operators := &fleet.OperatorAPI{Fleet: s.fleet, Images: storeImages{s.store}, Wake: s.wake, Token: s.token, Log: s.log}
 	if s.opt.private {
@@ -235,6 +289,15 @@ func (s *server) handler(images http.Handler) http.Handler {
 	mux.Handle("/api/v1/images/", agents.Guard(http.StripPrefix("/api/v1/images", images)))
 	mux.Handle("/", operators.Handler())
 	return mux
+}
+
+// listenHTTPS opens the port of agents and browsers.
+func (s *server) listenHTTPS() (net.Listener, error) {
+	l, err := net.Listen("tcp", ":"+strconv.Itoa(int(s.opt.https)))
+	if err != nil {
+		return nil, pxe.ExplainPort("tcp", s.opt.https, err)
+	}
+	return pxe.NewDoor(l, httpsConns, httpsPerAddr), nil
 }
 
 // httpsFarewell is how long requests may take to end when the server goes
@@ -250,7 +313,7 @@ func (s *server) serveHTTPS(ctx context.Context, l net.Listener, h http.Handler)
 		BaseContext: func(net.Listener) context.Context { return ctx },
 	}
 	failed := make(chan error, 1)
-	go func() { failed <- server.ServeTLS(&boundedListener{l, make(chan struct{}, httpsConns)}, "", "") }() // awaited below
+	go func() { failed <- server.ServeTLS(l, "", "") }() // awaited below
 	select {
 	case err := <-failed:
 		return fmt.Errorf("HTTPS: %w", err)
@@ -265,6 +328,9 @@ func (s *server) serveHTTPS(ctx context.Context, l net.Listener, h http.Handler)
 	return nil
 }
 
-// httpsConns is how many connections there are at a time: some for each
-// machine of the largest room, and for those who look on.
-const httpsConns = 4096
+// How many connections there are at a time, in all and from one address: some
+// for each machine of the largest room, and for those who look on.
+const (
+	httpsConns   = 4096
+	httpsPerAddr = 128
+)

@@ -152,19 +152,3 @@ func TestServerKey(t *testing.T) {
 		t.Errorf("two servers have one key: %v", err)
 	}
 }
-
-func TestParsePool(t *testing.T) {
-	for text, want := range map[string]string{
-		"10.0.5.100-10.0.5.200": "10.0.5.100 10.0.5.200", "10.0.5.100-200": "10.0.5.100 10.0.5.200", "10.0.5.7 - 10.0.5.7": "10.0.5.7 10.0.5.7",
-	} {
-		first, last, err := parsePool(text)
-		if got := first.String() + " " + last.String(); err != nil || got != want {
-			t.Errorf("parsePool(%q) = %s, %v, want %s", text, got, err, want)
-		}
-	}
-	for _, text := range []string{"", "10.0.5.1", "10.0.5.9-10.0.5.1", "a-b", "10.0.5.1-", "fd00::1-fd00::9", "10.0.5.1-300"} {
-		if first, last, err := parsePool(text); exitCode(t.Context(), err) != exitUsage {
-			t.Errorf("parsePool(%q) = %v, %v, %v, want an error of usage", text, first, last, err)
-		}
-	}
-}

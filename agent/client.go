@@ -182,6 +182,7 @@ func (c *client) roundTrip(req *http.Request, token string, out any) error {
 		return err
 	}
 	defer resp.Body.Close()
+	defer time.AfterFunc(requestTime, func() { resp.Body.Close() }).Stop()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, wire.MaxBody+1))
 	switch {
 	case err != nil:

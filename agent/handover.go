@@ -64,7 +64,7 @@ func readTable(node string) (table *partition.Table, err error) {
 }
 
 // bootDisk makes the firmware boot a loader of the restored disk next, and
-// behind the network from then on.
+// behind the network from then on. The error says what of that it does not.
 func (s *system) bootDisk(l *fresh.Loader) error {
 	if l == nil {
 		s.bootLocal()

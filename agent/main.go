@@ -67,10 +67,22 @@ func start(ctx context.Context, s *screen, in *input, version string) wire.End {
 		pause(ctx, failedTime)
 		f.end = wire.Reboot
 	}
-	if !f.disk {
-		sys.bootLocal()
+	local := f.disk || sys.bootLocal()
+	if end := lastEnd(f.end, local, sys.image); end != f.end {
+		s.say("the firmware would start this boot environment again, so the machine is switched off")
+		return end
 	}
 	return f.end
+}
+
+// lastEnd returns how a machine ends that is to end so. local tells whether the
+// firmware takes which disk boots next. A server that is asked at each boot says
+// so as well; nobody asks one who starts from a boot.img, over and over.
+func lastEnd(end wire.End, local, image bool) wire.End {
+	if end == wire.Reboot && image && !local {
+		return wire.PowerOff
+	}
+	return end
 }
 
 // serve makes the machine usable and does what a server wants of it.
@@ -114,6 +126,7 @@ func converse(ctx context.Context, s *screen, in *input, sys *system, version st
 	if err != nil {
 		return f, err
 	}
+	sys.image = ticket.Token == ""
 	s.show(func(v *view) { v.Machine, v.Job, v.Step = plain(ticket.Machine, 64), plain(ticket.Job, 32), "network" })
 	up, err := connect(ctx, s, ticket, helpers)
 	if err != nil {

@@ -538,6 +538,22 @@ func TestAddEntropy(t *testing.T) {
 	}
 }
 
+// A boot.img that stays in its machine does not start it in circles.
+func TestLastEnd(t *testing.T) {
+	for _, tt := range []struct {
+		end          wire.End
+		local, image bool
+		want         wire.End
+	}{
+		{wire.Reboot, true, true, wire.Reboot}, {wire.Reboot, false, true, wire.PowerOff}, {wire.Reboot, false, false, wire.Reboot},
+		{wire.PowerOff, false, true, wire.PowerOff}, {wire.PowerOff, true, false, wire.PowerOff},
+	} {
+		if got := lastEnd(tt.end, tt.local, tt.image); got != tt.want {
+			t.Errorf("lastEnd(%s, %v, %v) = %s, want %s", tt.end, tt.local, tt.image, got, tt.want)
+		}
+	}
+}
+
 func TestWithin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		if !within(time.Minute, func() { time.Sleep(time.Second) }) {

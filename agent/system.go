@@ -27,6 +27,7 @@ type system struct {
 	modules *kmod.Loader
 	say     func(format string, args ...any)
 	step    func(string)
+	image   bool // it was started from a boot.img
 
 	mu      sync.Mutex
 	aliases []string
@@ -88,11 +89,11 @@ func (*system) Wipe(ctx context.Context, d wire.Disk, progress func(done, total 
 	return wipeDisk(ctx, "/dev/"+d.Name, d, progress)
 }
 
-// bootLocal makes the firmware boot the machine's own disk next. On BIOS the
-// answer of the server does that.
-func (s *system) bootLocal() {
+// bootLocal makes the firmware boot the machine's own disk next, and tells whether
+// it does. On BIOS the answer of the server does that.
+func (s *system) bootLocal() bool {
 	if !isUEFI() {
-		return
+		return false
 	}
 	entry, ok, err := uefi.Mounted.BootLocal()
 	switch {
@@ -102,7 +103,9 @@ func (s *system) bootLocal() {
 		s.say("the firmware has no entry for a disk; it boots as it is set up")
 	default:
 		s.say("next boots %s", entry.Description)
+		return true
 	}
+	return false
 }
 
 func isUEFI() bool {

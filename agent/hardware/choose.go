@@ -76,7 +76,7 @@ func unfit(rule wire.Rule, need int64, d wire.Disk) string {
 		return "its medium can be taken out"
 	case d.External && !named:
 		return "it is not built in, so a rule must name it"
-	case EMMC(d) && !named:
+	case eMMC(d) && !named:
 		return "it is an eMMC, so a rule must name it"
 	case d.Size < need:
 		return fmt.Sprintf("the image needs %d bytes, it has %d", need, d.Size)

@@ -119,9 +119,9 @@ func places(sys fs.FS, name string) []string {
 
 var controller = regexp.MustCompile(`^nvme[0-9]+$`)
 
-// EMMC tells whether a disk is soldered flash of the kind that also holds
+// eMMC tells whether a disk is soldered flash of the kind that also holds
 // firmware. Only a rule that names it chooses it.
-func EMMC(d wire.Disk) bool { return d.Transport == "mmc" && !d.External }
+func eMMC(d wire.Disk) bool { return d.Transport == "mmc" && !d.External }
 
 // Modaliases bounds a list of modaliases for the inventory.
 func Modaliases(list []string) []string {

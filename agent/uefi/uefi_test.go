@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -164,19 +163,6 @@ func TestParseRealEntry(t *testing.T) {
 	}
 	if e.Description != "UEFI PXEv4 (MAC:525400123456)" || !e.Network() || e.Disk() || len(e.Optional) != 16 {
 		t.Errorf("entry is %+v, want the network with 16 bytes of data", e)
-	}
-}
-
-func TestSecureBoot(t *testing.T) {
-	v := Vars(t.TempDir())
-	if on, known := v.SecureBoot(); on || known {
-		t.Errorf("SecureBoot() = %v, %v without the variable", on, known)
-	}
-	if err := os.WriteFile(filepath.Join(string(v), "SecureBoot-"+globalGUID), []byte{6, 0, 0, 0, 1}, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if on, known := v.SecureBoot(); !on || !known {
-		t.Errorf("SecureBoot() = %v, %v, want it on", on, known)
 	}
 }
 

@@ -171,16 +171,6 @@ func (v Vars) setNext(n uint16) error {
 	return v.write("BootNext", binary.LittleEndian.AppendUint16(nil, n))
 }
 
-// SecureBoot tells whether the firmware enforces Secure Boot, and whether it
-// knows of it at all, section 3.3.
-func (v Vars) SecureBoot() (on, known bool) {
-	p, err := v.read("SecureBoot")
-	if err != nil || len(p) != 1 {
-		return false, false
-	}
-	return p[0] == 1, true
-}
-
 // Entry reads the boot entry of that number. The error wraps [ErrNoVariable]
 // if there is none, and [ErrMalformed] if it is no entry.
 func (v Vars) Entry(n uint16) (Entry, error) {

@@ -19,6 +19,8 @@ const (
 	failedTime = time.Minute      // that a failure stays on the screen
 	diskSearch = 30 * time.Second // until a disk has shown up
 	askLimit   = 30 * time.Minute // until somebody says which disk
+	fetchTries = 30               // of an image whose server is lost
+	fetchPause = 20 * time.Second // between them
 	kernelTail = 50               // lines of the kernel's log in the report of a failure
 )
 

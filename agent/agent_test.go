@@ -372,6 +372,32 @@ func TestSession(t *testing.T) {
 	})
 }
 
+// A server that is started anew in the middle of an image goes on with it; one
+// that stays away fails the job.
+func TestServerLostInTheMiddle(t *testing.T) {
+	for lost, want := range map[int]wire.State{0: wire.Done, 1: wire.Done, 20: wire.Done, 1000: wire.Failed} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRoom(restoreJob())
+			r.child = func(_ context.Context, c child) error {
+				if len(r.ran) <= lost {
+					return &childError{6, "nobody answers"}
+				}
+				c.Object(object{Type: "restored", Digest: testDigest})
+				return nil
+			}
+			r.run(t)
+			if got := r.last().State; got != want || len(r.ran) != min(lost+1, fetchTries) {
+				t.Errorf("lost %d times: %s after %d attempts, want %s", lost, got, len(r.ran), want)
+			}
+			for i, ran := range r.ran {
+				if strings.Contains(ran, " --delta ") != (i > 0) {
+					t.Errorf("lost %d times: attempt %d is %q, want --delta but in the first", lost, i+1, ran)
+				}
+			}
+		})
+	}
+}
+
 // Of two disks none is chosen without an answer.
 func TestAsk(t *testing.T) {
 	other := ssd()

@@ -120,9 +120,25 @@ func (t *task) image(ctx context.Context, d wire.Disk) error {
 		t.note(fmt.Sprintf("the session %s is not there, the image is fetched by HTTPS: %v", s.Name, err))
 		delta = true
 	}
-	t.step("fetch")
-	_, token := t.client.order()
-	return t.run(ctx, d, child{Args: t.restoreArgs(delta), Env: []string{"SLIPCAST_TOKEN=" + token}})
+	return t.fetch(ctx, d, delta)
+}
+
+// fetch brings the image onto a disk by HTTPS. A server that is lost may be
+// started anew: what is right on the disk by then is kept.
+func (t *task) fetch(ctx context.Context, d wire.Disk, delta bool) error {
+	for tries := 1; ; tries++ {
+		t.step("fetch")
+		_, token := t.client.order()
+		err := t.run(ctx, d, child{Args: t.restoreArgs(delta), Env: []string{"SLIPCAST_TOKEN=" + token}})
+		if !nobody(err) || tries == fetchTries {
+			return err
+		}
+		t.screen.say("the server is lost: %v", err)
+		if !pause(ctx, fetchPause) {
+			return err
+		}
+		delta = true
+	}
 }
 
 // receiveArgs are what slipcast receive gets, without the disk.

@@ -372,6 +372,25 @@ func TestSession(t *testing.T) {
 	})
 }
 
+// What was on the disk when the power was cut is kept, by a session and without.
+func TestSecondAttempt(t *testing.T) {
+	for _, session := range []*wire.Session{nil, {Name: "room", Key: "secret"}} {
+		synctest.Test(t, func(t *testing.T) {
+			job := restoreJob()
+			job.Session, job.Attempt = session, 2
+			r := newRoom(job)
+			r.child = func(_ context.Context, c child) error {
+				c.Object(object{Type: "restored", Digest: testDigest})
+				return nil
+			}
+			r.run(t)
+			if len(r.ran) != 1 || !strings.Contains(r.ran[0], " --delta ") {
+				t.Errorf("session %v: ran %q, want one child with --delta", session, r.ran)
+			}
+		})
+	}
+}
+
 // A server that is started anew in the middle of an image goes on with it; one
 // that stays away fails the job.
 func TestServerLostInTheMiddle(t *testing.T) {

@@ -113,7 +113,7 @@ func (t *task) image(ctx context.Context, d wire.Disk) error {
 	delta := t.job.Delta || t.job.Attempt > 1
 	if s := t.job.Session; s != nil {
 		t.step("session")
-		err := t.run(ctx, d, child{Args: t.receiveArgs(s), Env: []string{"SLIPCAST_KEY=" + s.Key}})
+		err := t.run(ctx, d, child{Args: t.receiveArgs(s, delta), Env: []string{"SLIPCAST_KEY=" + s.Key}})
 		if !nobody(err) || ctx.Err() != nil {
 			return err
 		}
@@ -142,8 +142,8 @@ func (t *task) fetch(ctx context.Context, d wire.Disk, delta bool) error {
 }
 
 // receiveArgs are what slipcast receive gets, without the disk.
-func (t *task) receiveArgs(s *wire.Session) []string {
-	args := append([]string{"receive"}, t.writeArgs(t.job.Delta)...)
+func (t *task) receiveArgs(s *wire.Session, delta bool) []string {
+	args := append([]string{"receive"}, t.writeArgs(delta)...)
 	args = append(args, "--session="+s.Name, "--search=2m")
 	if s.From != "" {
 		args = append(args, "--from="+s.From)

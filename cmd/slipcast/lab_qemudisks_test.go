@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"fmt"
 	"io"
@@ -76,7 +77,7 @@ func (r *qemuRoom) askWhich(m *qemuMachine) {
 func (r *qemuRoom) captureBack(m *qemuMachine) {
 	r.t.Helper()
 	before := qemuDigests(r.t, m.disks)
-	job := r.create("capture", "--image", "clone", "--disk", "serial=DISK-3-1", "--end", "stay", m.name)[0]
+	job := r.create("capture", "--image", "clone", "--level", "fast", "--disk", "serial=DISK-3-1", "--end", "stay", m.name)[0]
 	done := r.awaitState(job.ID, fleet.Done)
 	if want := "clone@1"; done.Status.Result != want {
 		r.t.Errorf("captured as %q, want %q", done.Status.Result, want)
@@ -127,6 +128,8 @@ func qemuDigests(t *testing.T, disks []string) (list []string) {
 	return list
 }
 
+// qemuDigest returns a digest of all pieces of a disk that are not zeros, and
+// of their places.
 func qemuDigest(t *testing.T, disk string) string {
 	t.Helper()
 	f, err := os.Open(disk)
@@ -135,10 +138,21 @@ func qemuDigest(t *testing.T, disk string) string {
 	}
 	defer f.Close()
 	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		t.Fatal(err)
+	piece, zeros := make([]byte, mib), make([]byte, mib)
+	for at := 0; ; at++ {
+		n, err := io.ReadFull(f, piece)
+		if n > 0 && !bytes.Equal(piece[:n], zeros[:n]) {
+			fmt.Fprintln(h, at)
+			h.Write(piece[:n])
+		}
+		switch err {
+		case nil:
+		case io.EOF, io.ErrUnexpectedEOF:
+			return fmt.Sprintf("%x", h.Sum(nil))
+		default:
+			t.Fatal(err)
+		}
 	}
-	return fmt.Sprintf("%x", h.Sum(nil))
 }
 
 // qemuSame fails the test if one of the disks with these numbers has changed.

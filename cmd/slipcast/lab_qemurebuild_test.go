@@ -156,7 +156,8 @@ func (r *qemuRoom) refuseUnsigned(m *qemuMachine) {
 }
 
 // disturb restores two machines again by one session. In the middle the server
-// is killed and started again; then the power of the second machine is cut.
+// is killed and started again; then the power of the second machine is cut. The
+// image takes half a minute at the rate of the server, so that there is a middle.
 func (r *qemuRoom) disturb(a, b *qemuMachine) {
 	r.t.Helper()
 	both := []*qemuMachine{a, b}
@@ -164,13 +165,16 @@ func (r *qemuRoom) disturb(a, b *qemuMachine) {
 		m.kill()
 		qemuClear(r.t, m.disks[0])
 	}
+	const rate = "--rate=25mbit"
+	r.serve.kill()
+	r.startServe(rate)
 	jobs := r.create(append([]string{"restore", "--image", "debian", "--grow", "--yes"}, qemuNames(both)...)...)
 	a.on()
 	b.on()
 	total := r.awaitJob(jobs[0].ID, "restores", func(j *fleet.Job) bool { return j.Status.Total > 0 }).Status.Total
 	a.awaitWritten(total / 4)
 	r.serve.kill()
-	r.startServe()
+	r.startServe(rate)
 	r.phase("the server was killed in the middle")
 	b.awaitWritten(total / 2)
 	b.kill()

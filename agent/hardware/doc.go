@@ -3,7 +3,7 @@
 //
 // [Machine] reads the inventory from sysfs and procfs, [Disks] completes what
 // package blockdev lists by what a choice needs to know: the path, the world
-// wide name, and whether a disk can be pulled out. [Choose] applies the rule of
+// wide name, and whether a disk is built in. [Choose] applies the rule of
 // docs/boot.md, section 8; it never picks one of two.
 //
 // All of it reads an [io/fs.FS], so that tests make up machines. Texts of

@@ -427,13 +427,14 @@ func TestProcesses(t *testing.T) {
 // A child whose disk hangs is given up.
 func TestWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		began, still := time.Now(), time.Duration(0)
-		w := newWatch(nil, func() { still = time.Since(began) })
+		began, gaveUp := time.Now(), make(chan time.Duration, 1)
+		w := newWatch(nil, func() { gaveUp <- time.Since(began) })
 		defer w.stop()
 		for i := range 7200 {
 			w.object(object{Type: "progress", Done: int64(min(i, 3600))})
 			time.Sleep(time.Second)
 		}
+		still := <-gaveUp
 		if want := time.Hour + silence; still < want-time.Minute || still > want+time.Minute {
 			t.Errorf("given up after %s, want about %s", still, want)
 		}

@@ -39,8 +39,12 @@ type Director struct {
 	SharedUUIDs []string
 }
 
-// directPatience is how long a machine waits for the database.
-const directPatience = 900 * time.Millisecond
+// How long a machine waits for the database. Offers stand in line: each is on
+// the disk before its archive is given, and a room asks at once.
+const (
+	directPatience = 900 * time.Millisecond
+	offerPatience  = 4500 * time.Millisecond
+)
 
 var _ pxe.Director = (*Director)(nil)
 
@@ -105,7 +109,7 @@ func (d *Director) identity(c pxe.Client) identity {
 // Offer implements [pxe.Director]. The error wraps [ErrState] if the machine
 // is not wanted any more.
 func (d *Director) Offer(ctx context.Context, c pxe.Client) ([]pxe.File, error) {
-	ctx, cancel := context.WithTimeout(ctx, directPatience)
+	ctx, cancel := context.WithTimeout(ctx, offerPatience)
 	defer cancel()
 	t := wire.Ticket{Schema: wire.Schema, Servers: d.Servers, Pin: d.Pin, Token: newID(16), MAC: canonicalMAC(c.MAC.String())}
 	refused := error(nil)

@@ -15,8 +15,12 @@ import (
 // Beyond it they are dropped: clients ask again.
 const maxHandled = 64
 
-// directTime is how long the Director may take.
-const directTime = time.Second
+// How long the Director may take: a machine asks what it is to boot in the
+// middle of its firmware's patience, and for an archive by HTTP.
+const (
+	directTime = time.Second
+	offerTime  = 5 * time.Second
+)
 
 // A reply is a DHCP message and where it goes to.
 type reply struct {

@@ -40,7 +40,7 @@ type File struct {
 }
 
 // A Director decides what becomes of machines. Its methods are called from
-// many goroutines, and must answer within a second.
+// many goroutines. Direct must answer within a second, and Offer within five.
 type Director interface {
 	// Direct tells what becomes of a machine. It changes nothing: a machine asks
 	// several times in one boot.

@@ -136,7 +136,7 @@ func (s *Server) serveArchive(w http.ResponseWriter, r *http.Request, c Client) 
 // offer asks the Director for the files of a machine. A machine that goes
 // away meanwhile does not cut it short: it counts.
 func (s *Server) offer(ctx context.Context, c Client) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), directTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), offerTime)
 	defer cancel()
 	files, err := s.Director.Offer(ctx, c)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,10 +35,10 @@ type labServer struct {
 	state, store, boot string
 }
 
-func newLabServer(t testing.TB) *labServer {
+func newLabServer(t testing.TB, flags ...string) *labServer {
 	t.Helper()
 	dir := t.TempDir()
-	s := &labServer{newLabNet(t, "--receivers", "2"), filepath.Join(dir, "state"), filepath.Join(dir, "store"), filepath.Join(dir, "boot")}
+	s := &labServer{newLabNet(t, append([]string{"--receivers", "2"}, flags...)...), filepath.Join(dir, "state"), filepath.Join(dir, "store"), filepath.Join(dir, "boot")}
 	for _, name := range []string{"bios/undionly.kpxe", "x64/shim.efi", "x64/grub.efi", "x64/linux", "x64/initrd"} {
 		path := filepath.Join(s.boot, name)
 		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(name), 0o644)); err != nil {
@@ -59,9 +60,9 @@ func (s *labServer) words(flags ...string) []string {
 }
 
 // serve starts the server, and waits until it serves.
-func (s *labServer) serve() *labProcess {
+func (s *labServer) serve(flags ...string) *labProcess {
 	s.t.Helper()
-	p := s.start("s", s.words()...)
+	p := s.start("s", s.words(flags...)...)
 	for _, line := range []string{"network boot is served", "status page"} {
 		p.await("text", func(o map[string]any) bool { return strings.Contains(o["text"].(string), line) })
 	}
@@ -96,6 +97,8 @@ func (s *labServer) command(words ...string) string {
 // agent speak; no system runs on it.
 type labMachine struct {
 	t       testing.TB
+	where   string // its namespace
+	from    netip.Addr
 	client  *http.Client
 	own     string // its path by HTTP
 	hello   wire.Hello
@@ -105,14 +108,20 @@ type labMachine struct {
 
 // machine returns machine i.
 func (s *labServer) machine(i int) *labMachine {
+	return s.machineAt(fmt.Sprint(i), i, netip.AddrFrom4([4]byte{10, 83, 0, byte(10 + i)}))
+}
+
+// machineAt returns machine i, at an address of a namespace.
+func (s *labServer) machineAt(where string, i int, from netip.Addr) *labMachine {
 	mac, uuid := fmt.Sprintf("02:00:00:00:00:%02x", i), fmt.Sprintf("4c4c4544-0000-4000-8000-%012x", i)
-	m := &labMachine{t: s.t, own: "/machine/" + mac + "/" + uuid + "/"}
+	m := &labMachine{t: s.t, where: where, from: from, own: "/machine/" + mac + "/" + uuid + "/"}
 	m.hello = wire.Hello{Schema: wire.Schema, Inventory: wire.Inventory{
 		UUID: uuid, Serial: fmt.Sprint("S", i), Vendor: "Dell Inc.", Product: "OptiPlex 7010", Arch: "x64", Firmware: "uefi", MAC: mac,
 		NICs: []wire.NIC{{Name: "eth0", MAC: mac, Bus: "pci"}}, Modaliases: []string{"pci:v00008086d000015B7sv*"},
 	}}
 	dial := func(_ context.Context, network, addr string) (conn net.Conn, err error) {
-		s.inside(fmt.Sprint(i), func() { conn, err = net.Dial(network, addr) })
+		d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))}
+		s.inside(where, func() { conn, err = d.Dial(network, addr) })
 		return conn, err
 	}
 	m.client = &http.Client{Timeout: labPatience, Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true, TLSClientConfig: &tls.Config{
@@ -258,7 +267,7 @@ func labCpio(t testing.TB, p []byte) map[string][]byte {
 // HTTPS, in the middle of which the server is killed and started again.
 func TestRootServeAgent(t *testing.T) {
 	s := newLabServer(t)
-	p := s.serve()
+	p := s.serve("--private")
 	if out := s.ends(exitFailed); !strings.Contains(out, fmt.Sprintf("is the state folder of another slipcast serve (process %d)", p.cmd.Process.Pid)) || strings.Count(out, "\n") != 1 {
 		t.Errorf("a second server says:\n%s\nwant one line with whose the state folder is", out)
 	}
@@ -267,6 +276,9 @@ func TestRootServeAgent(t *testing.T) {
 		t.Fatalf("an unknown machine is told %+v; want no job, and its disk from then on", w)
 	}
 	m.wantImage("lab@1.img.zst", http.StatusForbidden)
+	if code, _ := m.ask("GET", labHTTPS+"/machines", nil, nil); code != http.StatusUnauthorized {
+		t.Errorf("the machines of a private page answer %d, want 401", code)
+	}
 	if out := s.command("machine", "list", "--json"); !strings.Contains(out, `"modaliases":["pci:v00008086d000015B7sv*"]`) {
 		t.Errorf("machine list --json: %s, want modaliases for boot build --for", out)
 	}

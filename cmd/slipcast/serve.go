@@ -76,37 +76,48 @@ such as "dhcp: proxy", or a variable, such as SLIPCAST_DHCP.`,
 			return runServe(cmd.Context(), env, opt)
 		},
 	}
-	f := cmd.Flags()
-	f.StringVar(&opt.config, "config", "", "read settings from `FILE` (default: /etc/slipcast/config.yaml, if there is one)")
-	f.BoolVar(&opt.check, "check", false, "say what is wrong, and start nothing")
-	f.StringVar(&opt.iface, "interface", "", "serve the network at the interface `NAME` (default: that of the default route)")
-	f.StringVar(&opt.dhcp, "dhcp", string(pxe.Proxy), "answer DHCP `HOW`: "+strings.Join(dhcpModes(), ", "))
-	f.StringVar(&opt.pool, "pool", "", "addresses to give, `FIRST-LAST`, for --dhcp targeted and full")
-	f.StringVar(&opt.router, "router", "", "router to tell with --dhcp full, `ADDR`")
-	f.StringSliceVar(&opt.dns, "dns", nil, "name servers to tell with --dhcp full, `ADDR`s")
-	f.BoolVar(&opt.proxyRequest, "proxy-request", false, "answer requests on port 67 as a proxy, too, for firmware that wants it")
-	f.StringVar(&opt.boot, "boot", "", "hand out the boot folder `DIR` (default: boot in the state folder)")
-	f.StringVar(&opt.store, "store", defaultStore, "take images from the store `DIR`; it is made if there is none")
-	f.StringVar(&opt.state, "state", stateDir(""), "keep machines, jobs and the server's key in `DIR`")
-	f.Uint16Var(&opt.http, "http", 80, "hand out boot files by HTTP at `PORT`")
-	f.Uint16Var(&opt.https, "https", 8443, "talk to agents, and show the status page, at `PORT`")
-	f.StringVar(&opt.tlsCert, "tls-cert", "", "certificate for HTTPS, `FILE` (default: one that is made)")
-	f.StringVar(&opt.tlsKey, "tls-key", "", "its key, `FILE`")
-	f.StringVar(&opt.unknown, "unknown", unknownInventory, "what to do with unknown machines, `WHAT`: inventory, ignore")
-	f.StringVar(&opt.loader, "loader", string(pxe.Shim), "what UEFI machines load first, `WHAT`: "+strings.Join(loaders(), ", "))
-	f.StringSliceVar(&opt.args, "args", nil, "`WORDS` for the kernel's command line, like console=ttyS0")
-	f.StringSliceVar(&opt.networks, "networks", nil, "answer machines behind a router or DHCP relay on these networks, too, `PREFIXES` like 10.0.6.0/24")
-	f.StringSliceVar(&opt.sharedUUIDs, "shared-uuids", nil, "tell machines with these `UUIDS` apart by other means: several boards have them")
-	f.BoolVar(&opt.tokenless, "tokenless", false, "give jobs to machines that were started from a stick, too")
-	f.BoolVar(&opt.private, "private", false, "show the status page to those only who sign in")
-	f.Var(&opt.rate, "rate", "never send images faster than this, like 900mbit (default: 98 % of the link)")
-	f.DurationVar(&opt.gather, "gather", defaultGather, "wait this `time` for all machines of a session to boot")
+	cmd.Flags().StringVar(&opt.config, "config", "", "read settings from `FILE` (default: /etc/slipcast/config.yaml, if there is one)")
+	cmd.Flags().BoolVar(&opt.check, "check", false, "say what is wrong, and start nothing")
+	addNetworkSettings(cmd, &opt)
+	addServerSettings(cmd, &opt)
 	settings(cmd, "interface", "dhcp", "pool", "router", "dns", "proxy-request", "boot", "store", "state", "http", "https",
 		"tls-cert", "tls-key", "unknown", "loader", "args", "networks", "shared-uuids", "tokenless", "private", "rate", "gather")
 	completeWords(cmd, "dhcp", dhcpModes()...)
 	completeWords(cmd, "unknown", unknownInventory, unknownIgnore)
 	completeWords(cmd, "loader", loaders()...)
 	return cmd
+}
+
+// addNetworkSettings adds what is said of the network and its DHCP.
+func addNetworkSettings(cmd *cobra.Command, o *serveOptions) {
+	f := cmd.Flags()
+	f.StringVar(&o.iface, "interface", "", "serve the network at the interface `NAME` (default: that of the default route)")
+	f.StringVar(&o.dhcp, "dhcp", string(pxe.Proxy), "answer DHCP `HOW`: "+strings.Join(dhcpModes(), ", "))
+	f.StringVar(&o.pool, "pool", "", "addresses to give, `FIRST-LAST`, for --dhcp targeted and full")
+	f.StringVar(&o.router, "router", "", "router to tell with --dhcp full, `ADDR`")
+	f.StringSliceVar(&o.dns, "dns", nil, "name servers to tell with --dhcp full, `ADDR`s")
+	f.BoolVar(&o.proxyRequest, "proxy-request", false, "answer requests on port 67 as a proxy, too, for firmware that wants it")
+	f.StringSliceVar(&o.networks, "networks", nil, "answer machines behind a router or DHCP relay on these networks, too, `PREFIXES` like 10.0.6.0/24")
+}
+
+// addServerSettings adds what is said of the server and its machines.
+func addServerSettings(cmd *cobra.Command, o *serveOptions) {
+	f := cmd.Flags()
+	f.StringVar(&o.boot, "boot", "", "hand out the boot folder `DIR` (default: boot in the state folder)")
+	f.StringVar(&o.store, "store", defaultStore, "take images from the store `DIR`; it is made if there is none")
+	f.StringVar(&o.state, "state", stateDir(""), "keep machines, jobs and the server's key in `DIR`")
+	f.Uint16Var(&o.http, "http", 80, "hand out boot files by HTTP at `PORT`")
+	f.Uint16Var(&o.https, "https", 8443, "talk to agents, and show the status page, at `PORT`")
+	f.StringVar(&o.tlsCert, "tls-cert", "", "certificate for HTTPS, `FILE` (default: one that is made)")
+	f.StringVar(&o.tlsKey, "tls-key", "", "its key, `FILE`")
+	f.StringVar(&o.unknown, "unknown", unknownInventory, "what to do with unknown machines, `WHAT`: inventory, ignore")
+	f.StringVar(&o.loader, "loader", string(pxe.Shim), "what UEFI machines load first, `WHAT`: "+strings.Join(loaders(), ", "))
+	f.StringSliceVar(&o.args, "args", nil, "`WORDS` for the kernel's command line, like console=ttyS0")
+	f.StringSliceVar(&o.sharedUUIDs, "shared-uuids", nil, "tell machines with these `UUIDS` apart by other means: several boards have them")
+	f.BoolVar(&o.tokenless, "tokenless", false, "give jobs to machines that were started from a stick, too")
+	f.BoolVar(&o.private, "private", false, "show the status page to those only who sign in")
+	f.Var(&o.rate, "rate", "never send images faster than this, like 900mbit (default: 98 % of the link)")
+	f.DurationVar(&o.gather, "gather", defaultGather, "wait this `time` for all machines of a session to boot")
 }
 
 // dhcpModes returns the words for --dhcp.

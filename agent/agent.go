@@ -31,10 +31,16 @@ type machine interface {
 	// Disks describes the disks that there are now.
 	Disks() ([]wire.Disk, error)
 	// Hold keeps the kernel's name of a disk from becoming another disk's,
-	// until the result is closed.
-	Hold(name string) (io.Closer, error)
+	// until the result is closed. What is on the disk can be read from it.
+	Hold(name string) (held, error)
 	// KernelLog returns the last n lines of the kernel's log.
 	KernelLog(n int) []string
+}
+
+// A held disk can be read, and keeps its name.
+type held interface {
+	io.ReaderAt
+	io.Closer
 }
 
 // Children run this program as a child.

@@ -33,6 +33,7 @@ type room struct {
 	put      []byte // an image
 
 	disks    []wire.Disk
+	start    string   // of a disk that is held
 	onHold   func()   // is called when a disk is held
 	held     int      // disks, now
 	unheld   bool     // a disk was used that was not held
@@ -107,7 +108,7 @@ func (r *room) Disks() ([]wire.Disk, error) {
 	return slices.Clone(r.disks), nil
 }
 
-func (r *room) Hold(name string) (io.Closer, error) {
+func (r *room) Hold(name string) (held, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.onHold != nil {
@@ -115,6 +116,11 @@ func (r *room) Hold(name string) (io.Closer, error) {
 	}
 	r.held++
 	return r, nil
+}
+
+// ReadAt reads a held disk.
+func (r *room) ReadAt(p []byte, off int64) (int, error) {
+	return strings.NewReader(r.start).ReadAt(p, off)
 }
 
 // Close ends a Hold.
@@ -386,6 +392,40 @@ func TestSecondAttempt(t *testing.T) {
 			r.run(t)
 			if len(r.ran) != 1 || !strings.Contains(r.ran[0], " --delta ") {
 				t.Errorf("session %v: ran %q, want one child with --delta", session, r.ran)
+			}
+		})
+	}
+}
+
+// A job that goes on after a long silence writes only where a restore was cut
+// short: it may have been done, without the server hearing of it.
+func TestLongSilence(t *testing.T) {
+	zeros, old := strings.Repeat("\x00", 16384), strings.Repeat("old ", 4096)
+	for _, tt := range []struct {
+		name    string
+		attempt int
+		silent  time.Duration
+		start   string
+		want    wire.State
+	}{
+		{"first attempt", 1, 0, old, wire.Done},
+		{"soon", 2, time.Minute, old, wire.Done},
+		{"late, cut short", 2, time.Hour, zeros, wire.Done},
+		{"late, whole", 2, time.Hour, old, wire.Failed},
+		{"late, unreadable", 2, time.Hour, "", wire.Failed},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			job := restoreJob()
+			job.Attempt, job.Silent = tt.attempt, int64(tt.silent.Seconds())
+			r := newRoom(job)
+			r.start = tt.start
+			r.child = func(_ context.Context, c child) error {
+				c.Object(object{Type: "restored", Digest: testDigest})
+				return nil
+			}
+			r.run(t)
+			if got := r.last().State; got != tt.want || (len(r.ran) == 1) != (tt.want == wire.Done) {
+				t.Errorf("%s: %s after %q, want %s", tt.name, got, r.ran, tt.want)
 			}
 		})
 	}

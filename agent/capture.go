@@ -15,11 +15,11 @@ func (t *task) capture(ctx context.Context) (stored string, err error) {
 	if err != nil {
 		return "", err
 	}
-	d, release, err := t.hold(d)
+	d, held, err := t.hold(d)
 	if err != nil {
 		return "", err
 	}
-	defer release()
+	defer held.Close()
 	args := []string{"capture", "--json"}
 	if t.job.Level != "" {
 		args = append(args, "--level="+t.job.Level)

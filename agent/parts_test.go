@@ -408,7 +408,7 @@ func TestProcesses(t *testing.T) {
 	if err := crash.Run(t.Context(), child{}); err == nil || err.Error() != "panic: index out of range" {
 		t.Errorf("Run of what crashes = %v, want its panic", err)
 	}
-	hung := script(t, `trap '' TERM; sleep 6 & echo '{"type":"waiting"}'; wait; wait`) // whose output stays open
+	hung := script(t, `trap '' TERM; /bin/sleep 6 & echo '{"type":"waiting"}'; wait; wait`) // whose output stays open
 	hung.grace = 100 * time.Millisecond
 	hctx, give := context.WithCancelCause(t.Context())
 	began := time.Now()
@@ -417,7 +417,7 @@ func TestProcesses(t *testing.T) {
 		t.Errorf("Run of what does not end = %v after %s", err, time.Since(began))
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
-	asked := script(t, `trap 'exit 130' TERM; echo '{"type":"waiting"}'; while :; do sleep 0.05; done`)
+	asked := script(t, `trap 'exit 130' TERM; echo '{"type":"waiting"}'; while :; do /bin/sleep 0.05; done`)
 	err = asked.Run(ctx, child{Object: func(object) { cancel(errCancelled) }})
 	if !errors.Is(err, errCancelled) {
 		t.Errorf("Run of what is cancelled = %v", err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"runtime"
@@ -45,7 +44,7 @@ func (*system) Disks() ([]wire.Disk, error) {
 // Hold implements machine. Drivers give a number to the next disk only after the
 // last descriptor of the one that had it is closed, even if that one is gone
 // (sd.c, nvme core.c, virtio_blk.c, mmc block.c: free_disk and release).
-func (*system) Hold(name string) (io.Closer, error) {
+func (*system) Hold(name string) (held, error) {
 	return os.OpenFile("/dev/"+name, os.O_RDONLY|unix.O_NONBLOCK, 0)
 }
 

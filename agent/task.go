@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"time"
 
 	"slipcast/agent/fresh"
 	"slipcast/agent/hardware"
 	"slipcast/agent/wire"
+	"slipcast/image"
 )
 
 // imageName are names, with or without a version, that a store has.
@@ -91,20 +93,48 @@ func (t *task) restore(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if err := t.checkHalf(d); err != nil {
+		return "", err
+	}
 	if err := t.image(ctx, d); err != nil {
 		return "", err
 	}
 	t.step("hand over")
-	d, release, err := t.hold(d)
+	d, held, err := t.hold(d)
 	if err != nil {
 		return "", err
 	}
-	defer release()
+	defer held.Close()
 	notes, err := t.handover.Restored(ctx, t.job, d)
 	for _, n := range notes {
 		t.note(n)
 	}
 	return t.job.Digest, err
+}
+
+// longSilence is after which an attempt to go on with a job wants to see that
+// there is something to go on with. An agent tries for that long to bring the
+// news that it is done.
+const longSilence = reportLast
+
+// checkHalf refuses a whole disk to a job that goes on after nothing had been
+// heard of it for long. The server may have missed that it was done, and
+// somebody has worked on that disk since.
+func (t *task) checkHalf(d wire.Disk) error {
+	silent := time.Duration(t.job.Silent) * time.Second
+	if t.job.Attempt < 2 || silent < longSilence {
+		return nil
+	}
+	_, held, err := t.hold(d)
+	if err != nil {
+		return err
+	}
+	defer held.Close()
+	if image.Half(held) {
+		return nil
+	}
+	return fmt.Errorf("nothing was heard of this job for %v, and on %s is no restore that was cut short: it had ended, or never begun; "+
+		"nothing was written; who wants the image there tries the job again", silent.Round(time.Minute), hardware.Describe(d))
 }
 
 // image brings the image onto a disk: by the job's session as long as it is
@@ -184,11 +214,11 @@ const exitPart = 3
 // run runs a child on a disk, which it finds again first and holds. The child
 // checks the serial number of what it has opened once more.
 func (t *task) run(ctx context.Context, d wire.Disk, c child) error {
-	d, release, err := t.hold(d)
+	d, held, err := t.hold(d)
 	if err != nil {
 		return err
 	}
-	defer release()
+	defer held.Close()
 	if d.Serial != "" {
 		c.Args = append(c.Args, "--serial="+d.Serial)
 	}
@@ -213,16 +243,15 @@ func (t *task) run(ctx context.Context, d wire.Disk, c child) error {
 	return nil
 }
 
-// hold finds a disk that was chosen and keeps its name its own until release: a
+// hold finds a disk that was chosen and keeps its name its own until that is closed: a
 // disk without a serial number is known by its path alone, which nobody can ask
 // of an open device, so the name must not move. It looks a second time when it
 // has it.
-func (t *task) hold(d wire.Disk) (now wire.Disk, release func(), err error) {
+func (t *task) hold(d wire.Disk) (now wire.Disk, disk held, err error) {
 	if now, err = t.find(d); err != nil {
 		return now, nil, err
 	}
-	held, err := t.machine.Hold(now.Name)
-	if err != nil {
+	if disk, err = t.machine.Hold(now.Name); err != nil {
 		return now, nil, err
 	}
 	again, err := t.find(d)
@@ -230,10 +259,10 @@ func (t *task) hold(d wire.Disk) (now wire.Disk, release func(), err error) {
 		err = fmt.Errorf("%s became another disk while it was opened", now.Name)
 	}
 	if err != nil {
-		held.Close()
+		disk.Close()
 		return now, nil, err
 	}
-	return now, func() { held.Close() }, nil
+	return now, disk, nil
 }
 
 // find returns a disk that was chosen, as the kernel calls it now.
@@ -260,11 +289,11 @@ func (t *task) wipe(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d, release, err := t.hold(d)
+	d, held, err := t.hold(d)
 	if err != nil {
 		return err
 	}
-	defer release()
+	defer held.Close()
 	t.step("wipe")
 	rate := newRate()
 	return t.handover.Wipe(ctx, d, func(done, total int64) { t.progress(done, total, rate.at(done)) })

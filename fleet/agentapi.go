@@ -213,6 +213,7 @@ func (a *AgentAPI) welcome(ctx context.Context, g *greeting) (*wire.Welcome, err
 	if err != nil {
 		return nil, err
 	}
+	j.Silent = int64(g.silent.Seconds())
 	answer.Job = j
 	if a.Sessions == nil || !g.job.Options.Multicast {
 		return answer, nil

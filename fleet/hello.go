@@ -23,7 +23,8 @@ type greeting struct {
 	hello   wire.Hello
 	ticket  ticket
 	machine Machine
-	job     *Job // that was taken, nil if there is none
+	job     *Job          // that was taken, nil if there is none
+	silent  time.Duration // how long nothing had been heard of it, if it was taken before
 	token   string
 	reason  string // why there is no job, for people
 }
@@ -262,6 +263,9 @@ func (g *greeting) take(ctx context.Context, tx *sql.Tx, j *Job) error {
 	if g.ticket.repeats && j.State == Working {
 		g.job = j // taken by the hello that was not answered
 		return forgetReports(ctx, tx, j)
+	}
+	if j.State == Working {
+		g.silent = now().Sub(j.Reported)
 	}
 	c, err := j.course().hello(now())
 	if errors.Is(err, ErrWindow) {

@@ -346,16 +346,21 @@ func (f *Fleet) moveJob(ctx context.Context, id int64, by string, next func(cour
 			if err := forgetReports(ctx, tx, &j); err != nil {
 				return err
 			}
+			if _, err := tx.ExecContext(ctx, "UPDATE jobs SET choice = '' WHERE id = ?", j.ID); err != nil {
+				return err
+			}
+			j.Choice = ""
 		}
 		return move(ctx, tx, &j, c, by)
 	})
 	return j, err
 }
 
-// forgetReports makes a job ready for the reports of another attempt.
+// forgetReports makes a job ready for the reports of another attempt. Which
+// disk somebody chose is kept: the machine was switched off, not changed.
 func forgetReports(ctx context.Context, tx *sql.Tx, j *Job) error {
-	j.seq, j.Status, j.Choice = 0, Status{}, ""
-	_, err := tx.ExecContext(ctx, "UPDATE jobs SET seq = 0, status = '{}', choice = '', woken = 0 WHERE id = ?", j.ID)
+	j.seq, j.Status = 0, Status{}
+	_, err := tx.ExecContext(ctx, "UPDATE jobs SET seq = 0, status = '{}', woken = 0 WHERE id = ?", j.ID)
 	return err
 }
 

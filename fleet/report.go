@@ -54,12 +54,9 @@ func takeReport(ctx context.Context, tx *sql.Tx, j *Job, r *wire.Report) (over b
 		status.Asking, status.Question, status.Candidates = true, r.Error, r.Candidates
 	}
 	asks := status.Asking && !j.Status.Asking
-	if !status.Asking {
-		j.Choice = ""
-	}
 	j.Status, j.Reported = status, later(j.Reported, now())
-	_, err = tx.ExecContext(ctx, "UPDATE jobs SET seq = ?, status = ?, reported = ?, choice = ? WHERE id = ?",
-		j.seq, mustJSON(status), millis(j.Reported), j.Choice, j.ID)
+	_, err = tx.ExecContext(ctx, "UPDATE jobs SET seq = ?, status = ?, reported = ? WHERE id = ?",
+		j.seq, mustJSON(status), millis(j.Reported), j.ID)
 	if err != nil {
 		return false, err
 	}

@@ -46,6 +46,24 @@ func (m *Manifest) CutShort(target io.ReaderAt) bool {
 	return n == markSize && bytes.Equal(have, newMark(m.Digest).data)
 }
 
+// Half tells whether target is as a restore leaves it that did not end, section
+// 11: its first 4 KiB are zeros, or it bears the mark of any image. A disk that
+// is all zeros is half, too; one that cannot be read is not.
+func Half(target io.ReaderAt) bool {
+	start, mark := make([]byte, signSize), make([]byte, markSize)
+	if n, _ := target.ReadAt(start, 0); n < signSize {
+		return false
+	}
+	if isZero(start) {
+		return true
+	}
+	if n, _ := target.ReadAt(mark, markAt); n < markSize {
+		return false
+	}
+	digest := Digest(mark[16:48])
+	return bytes.Equal(mark, newMark(digest).data)
+}
+
 // resume prepares to leave a mark, and looks whether there is one.
 func (r *Restorer) resume() {
 	if !r.known || r.canvas.Size() < markAt+markSize {

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"slipcast/internal/lab"
@@ -416,5 +417,28 @@ func TestMarkIsNoSignature(t *testing.T) {
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() != nothing || len(out) > 0 {
 		t.Errorf("blkid finds %q, %v", out, err)
+	}
+}
+
+func TestHalf(t *testing.T) {
+	mark := string(newMark(Digest{1}).data)
+	other := []byte(mark)
+	other[20] ^= 1
+	tests := []struct {
+		name, target string
+		want         bool
+	}{
+		{"all zeros", strings.Repeat("\x00", 1<<16), true},
+		{"start wiped", strings.Repeat("\x00", 4096) + strings.Repeat("x", 1<<16), true},
+		{"whole", strings.Repeat("x", 1<<16), false},
+		{"mark", strings.Repeat("x", 8192) + mark, true},
+		{"damaged mark", strings.Repeat("x", 8192) + string(other), false},
+		{"too short for a mark", strings.Repeat("x", 8192), false},
+		{"unreadable", "", false},
+	}
+	for _, tt := range tests {
+		if got := Half(strings.NewReader(tt.target)); got != tt.want {
+			t.Errorf("%s: Half() = %v, want %v", tt.name, got, tt.want)
+		}
 	}
 }

@@ -28,15 +28,16 @@ const (
 type Job struct {
 	ID       string   `json:"id"`
 	Kind     Kind     `json:"kind"`
-	Attempt  int      `json:"attempt"`              // 1, and one more for each time that it was cut short
-	Image    string   `json:"image,omitempty"`      // NAME@VERSION to restore; NAME to capture to
-	Digest   string   `json:"digest,omitempty"`     // of the image to restore, hexadecimal; any other is refused
-	Need     int64    `json:"need_bytes,omitempty"` // the smallest disk that holds it
-	Session  *Session `json:"session,omitempty"`    // of the image, nil to fetch it by HTTPS
-	Delta    bool     `json:"delta,omitempty"`      // write only what differs
-	Grow     bool     `json:"grow,omitempty"`       // the last partition and its file system
-	Verify   bool     `json:"verify,omitempty"`     // read everything back
-	Level    string   `json:"level,omitempty"`      // of compression, to capture; empty is the default
+	Attempt  int      `json:"attempt"`                  // 1, and one more for each time that it was cut short
+	Silent   int64    `json:"silent_seconds,omitempty"` // of an attempt after the first: how long nothing had been heard of the job
+	Image    string   `json:"image,omitempty"`          // NAME@VERSION to restore; NAME to capture to
+	Digest   string   `json:"digest,omitempty"`         // of the image to restore, hexadecimal; any other is refused
+	Need     int64    `json:"need_bytes,omitempty"`     // the smallest disk that holds it
+	Session  *Session `json:"session,omitempty"`        // of the image, nil to fetch it by HTTPS
+	Delta    bool     `json:"delta,omitempty"`          // write only what differs
+	Grow     bool     `json:"grow,omitempty"`           // the last partition and its file system
+	Verify   bool     `json:"verify,omitempty"`         // read everything back
+	Level    string   `json:"level,omitempty"`          // of compression, to capture; empty is the default
 	Disk     Rule     `json:"disk"`
 	Hostname string   `json:"hostname,omitempty"` // of the clone; empty leaves what the image has
 	Fresh    bool     `json:"fresh,omitempty"`    // makes machine-id, SSH host keys and the like anew

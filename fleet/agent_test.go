@@ -222,6 +222,9 @@ func TestCutShort(t *testing.T) {
 		if w.Job == nil || w.Job.Attempt != attempt {
 			t.Fatalf("attempt %d: %+v", attempt, w)
 		}
+		if late := w.Job.Silent >= 120; late != (attempt > 1) {
+			t.Errorf("attempt %d: the job was silent for %d s", attempt, w.Job.Silent)
+		}
 		l.report(w, wire.Report{Seq: uint64(10 - attempt), State: wire.Working, Done: 5}) // the agent counts anew
 		if _, err := l.director.Offer(t.Context(), p.client()); !errors.Is(err, ErrState) {
 			t.Errorf("Offer while the agent is at work = %v, want ErrState", err)
@@ -293,6 +296,20 @@ func TestAsking(t *testing.T) {
 	}
 	if reply := l.report(w, wire.Report{Seq: 3, State: wire.Working}); reply.Disk != "" {
 		t.Errorf("Disk = %q after the question", reply.Disk)
+	}
+
+	l.pass("jobs", "reported")
+	w, ask.Seq = l.boot(p), 1
+	if reply := l.report(w, ask); w.Job.Attempt != 2 || reply.Disk != "pci-2" {
+		t.Errorf("attempt %d: Disk = %q, want what was chosen before the power went", w.Job.Attempt, reply.Disk)
+	}
+	l.report(w, wire.Report{Seq: 2, State: wire.Failed, Error: "no"})
+	if _, err := l.fleet.Retry(t.Context(), j.ID, "test"); err != nil {
+		t.Fatal(err)
+	}
+	w = l.boot(p)
+	if reply := l.report(w, ask); reply.Disk != "" {
+		t.Errorf("Disk = %q for a job that is tried anew, want none", reply.Disk)
 	}
 }
 

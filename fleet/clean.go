@@ -101,7 +101,7 @@ func cleanDisks(disks []wire.Disk) error {
 	}
 	for i := range disks {
 		d := &disks[i]
-		for _, text := range []*string{&d.Name, &d.Path, &d.Model, &d.Serial, &d.WWN, &d.Transport, &d.InUse, &d.Contents} {
+		for _, text := range []*string{&d.Name, &d.Path, &d.Model, &d.Serial, &d.WWN, &d.Transport, &d.InUse} {
 			*text = plain(*text, maxField)
 		}
 		if d.Size < 0 || d.Size > maxSize || d.Sector < 0 {

@@ -112,7 +112,7 @@ func furnish(t *testing.T, l *agentLab) []Machine {
 			l.report(w, wire.Report{Seq: 2, State: wire.Failed, Error: "restoring to nvme0n1: the disk is too small: 120 GB do not hold 238 GiB"})
 		case 5:
 			l.report(w, wire.Report{Seq: 2, State: wire.Asking, Error: "two disks fit", Candidates: []wire.Disk{
-				{Name: "sda", Model: "Samsung SSD 870", Serial: "D1", Size: 500e9, Contents: "GPT: vfat, ext4"},
+				{Name: "sda", Model: "Samsung SSD 870", Serial: "D1", Size: 500e9},
 				{Name: "sdb", Model: "WDC WD10EZEX", Serial: "D2", Size: 1000e9},
 			}})
 		}

@@ -39,7 +39,6 @@ type Disk struct {
 	ReadOnly  bool   `json:"read_only,omitempty"`
 	External  bool   `json:"external,omitempty"` // not built in: on USB or Thunderbolt, a memory card, in a storage network
 	InUse     string `json:"in_use,omitempty"`   // by what: a mount, a holder
-	Contents  string `json:"contents,omitempty"` // for people: "GPT: vfat, ext4"
 }
 
 // A NIC is a network interface of a machine.

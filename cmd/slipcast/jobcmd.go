@@ -186,7 +186,7 @@ func jobFacts(j *fleet.Job) []fact {
 		facts = append(facts, fact{"progress", fmt.Sprintf("%s of %s, %s/s", progress.Bytes(s.Done), progress.Bytes(s.Total), progress.Bytes(s.Rate))})
 	}
 	for _, d := range s.Candidates {
-		facts = append(facts, fact{"candidate", joined(d.Name, d.Model, d.Serial, d.Path, progress.Bytes(d.Size), d.Contents)})
+		facts = append(facts, fact{"candidate", joined(d.Name, d.Model, d.Serial, d.Path, progress.Bytes(d.Size))})
 	}
 	for _, n := range s.Notes {
 		facts = append(facts, fact{"note", n})

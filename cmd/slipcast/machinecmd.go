@@ -151,7 +151,7 @@ func machineFacts(m *fleet.Machine) []fact {
 		fact{"processor", fmt.Sprintf("%s, %s, %s of memory", inv.CPU, count(inv.Threads, "thread"), progress.Bytes(inv.Memory))},
 		fact{"firmware", joined(inv.Firmware, inv.BIOS, "Secure Boot "+inv.SecureBoot)})
 	for _, d := range inv.Disks {
-		facts = append(facts, fact{"disk", joined(d.Name, d.Model, d.Serial, d.Transport, progress.Bytes(d.Size), d.Contents)})
+		facts = append(facts, fact{"disk", joined(d.Name, d.Model, d.Serial, d.Transport, progress.Bytes(d.Size))})
 	}
 	for _, n := range inv.NICs {
 		facts = append(facts, fact{"network", joined(n.Name, n.MAC, n.Driver, n.Bus)})

@@ -40,8 +40,9 @@ const (
 	Window = 8 * time.Hour
 
 	// Unheard is how long a job is at work without a word of its agent before
-	// it is given up: what came to the disk meanwhile may be somebody's work.
-	Unheard = 24 * time.Hour
+	// it is given up. A server that was off over a weekend, or a holiday, goes
+	// on with what is half done; the agent sees to it that no whole disk is written.
+	Unheard = 7 * 24 * time.Hour
 
 	// alive is how long after its agent's last word a machine is taken to be
 	// up: that long nobody else gets its archive.
@@ -64,7 +65,7 @@ var (
 const (
 	neverCameUp  = "the machine fetched the boot environment three times and never came up"
 	windowPassed = "the machine did not come in time"
-	notHeardOf   = "nothing was heard of the machine for a day"
+	notHeardOf   = "nothing was heard of the machine for a week"
 )
 
 // A course is what the states of a job depend on. Its methods change nothing:

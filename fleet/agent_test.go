@@ -41,10 +41,10 @@ type fakeSessions struct {
 	log []string
 }
 
-func (s *fakeSessions) Session(_ context.Context, batch, image string, expected int) (wire.Session, error) {
+func (s *fakeSessions) Session(_ context.Context, batch, image string, room Room) (wire.Session, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.log = append(s.log, fmt.Sprintf("%s for %d", image, expected))
+	s.log = append(s.log, fmt.Sprintf("%s for %d", image, room.Booting+room.AtWork))
 	return wire.Session{Name: "batch-" + batch, Key: "k"}, nil
 }
 

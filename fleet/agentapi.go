@@ -245,11 +245,11 @@ func (a *AgentAPI) missing(ctx context.Context, j *Job) (reason string, err erro
 
 // startSession asks for the session of a job's batch.
 func startSession(ctx context.Context, f *Fleet, s Sessions, j *Job) (wire.Session, error) {
-	n, err := f.expected(ctx, j.Batch)
+	room, err := f.room(ctx, j.Batch)
 	if err != nil {
 		return wire.Session{}, err
 	}
-	return s.Session(ctx, j.Batch, j.Image, n)
+	return s.Session(ctx, j.Batch, j.Image, room)
 }
 
 func (a *AgentAPI) report(w http.ResponseWriter, r *http.Request) (any, error) {
@@ -284,7 +284,7 @@ func (a *AgentAPI) endSession(ctx context.Context, id int64) error {
 	if err != nil {
 		return err
 	}
-	if n, err := a.Fleet.expected(ctx, j.Batch); err != nil || n > 0 {
+	if room, err := a.Fleet.room(ctx, j.Batch); err != nil || room != (Room{}) {
 		return err
 	}
 	a.Sessions.Over(j.Batch)

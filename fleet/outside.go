@@ -32,13 +32,18 @@ type Images interface {
 // Sessions are the multicast sessions of the server.
 type Sessions interface {
 	// Session returns the session that brings image to the machines of a batch,
-	// of which expected are still to come or at work, and starts it if there is
-	// none. It does not wait for anybody.
-	Session(ctx context.Context, batch, image string, expected int) (wire.Session, error)
+	// and starts it if there is none. It does not wait for anybody.
+	Session(ctx context.Context, batch, image string, room Room) (wire.Session, error)
 
 	// Over tells that no machine of a batch needs its session any more. It is
 	// called for batches that have none, too.
 	Over(batch string)
+}
+
+// A Room is how many machines a session is still for.
+type Room struct {
+	Booting int // have not said hello yet
+	AtWork  int // have; some of them may have the image already
 }
 
 // A Waker switches a machine on by Wake-on-LAN.

@@ -117,8 +117,9 @@ func keepLines(ctx context.Context, tx *sql.Tx, id int64, lines []wire.Line) err
 	return err
 }
 
-// expected returns how many machines of a batch its session is still for.
-func (f *Fleet) expected(ctx context.Context, batch string) (n int, err error) {
-	err = f.read.QueryRowContext(ctx, "SELECT count(*) FROM jobs WHERE batch = ? AND state IN ('pending', 'offered', 'working')", batch).Scan(&n)
-	return n, err
+// room returns how many machines of a batch its session is still for.
+func (f *Fleet) room(ctx context.Context, batch string) (r Room, err error) {
+	err = f.read.QueryRowContext(ctx, `SELECT count(*) FILTER (WHERE state IN ('pending', 'offered')), count(*) FILTER (WHERE state = 'working')
+		FROM jobs WHERE batch = ?`, batch).Scan(&r.Booting, &r.AtWork)
+	return r, err
 }

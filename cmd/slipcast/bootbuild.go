@@ -80,6 +80,7 @@ func addBootBuildFlags(cmd *cobra.Command, opt *bootBuildOptions) {
 	f.StringVar(&b.Firmware, "firmware", "", "take firmware from the folder `DIR` and not from Debian")
 	f.StringVar(&b.Agent, "agent", "", "take the static program `FILE` as the agent (default: this program)")
 	f.StringVar(&opt.server, "server", "", "make a boot.img whose agent goes to the server at `URL`")
+	f.StringSliceVar(&opt.build.Args, "args", nil, "`WORDS` for the command line of the kernel in boot.img, like console=ttyS0")
 	f.Var(&opt.pin, "pin", "that server's key: SHA-256 in `HEX` (default: the key of the server of this host)")
 	f.StringVar(&opt.state, "state", stateDir(""), "the folder `DIR` of that server (also SLIPCAST_STATE)")
 	f.StringVar(&opt.suite, "suite", "trixie", "the suite `NAME` of Debian, with its updates and security updates")
@@ -178,6 +179,9 @@ func (opt *bootBuildOptions) settleTicket() error {
 	if opt.server == "" {
 		if len(opt.pin) > 0 {
 			return usagef("boot build: --pin needs a --server")
+		}
+		if len(opt.build.Args) > 0 {
+			return usagef("boot build: --args needs a --server; slipcast serve --args is for machines that boot from the network")
 		}
 		return nil
 	}

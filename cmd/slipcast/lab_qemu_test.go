@@ -39,7 +39,7 @@ func newQEMURoom(t *testing.T, flags ...string) *qemuRoom {
 		t.Skip("takes minutes; make e2e-qemu runs it")
 	}
 	lab.Root(t)
-	lab.Tools(t, "qemu-system-x86_64", "dnsmasq", "ip", "mmdebstrap", "grub-mkimage", "mcopy")
+	lab.Tools(t, "qemu-system-x86_64", "dnsmasq", "ip", "mmdebstrap", "grub-mkimage")
 	r := &qemuRoom{t: t, name: "q" + strings.ToLower(rand.Text()[:7]), state: t.TempDir(), kit: qemuOnce(t), began: time.Now()}
 	for _, name := range []string{"server.key", "server.crt"} { // boot.img knows that one
 		lab.Run(t, "cp", filepath.Join(r.kit.state, name), r.state)
@@ -201,7 +201,7 @@ var qemuMade = sync.OnceValues(func() (kit qemuKit, err error) {
 		{"its image", kit.program, "capture", "--level", "fast", kit.golden, img},
 		{"a store", kit.program, "store", "init", "--store", kit.store},
 		{"its image there", kit.program, "store", "add", "--store", kit.store, img, "debian"},
-		{"a boot folder", kit.program, "boot", "build", "-o", kit.boot, "--state", kit.state, "--server", "https://10.83.0.1:8443",
+		{"a boot folder", kit.program, "boot", "build", "-o", kit.boot, "--state", kit.state, "--server", "https://10.83.0.1:8443", "--args", "console=tty0,console=ttyS0",
 			"--for", "testdata/lab-machines.json", "--cache", filepath.Join(cache, "slipcast", "debian")},
 	} {
 		began := time.Now()
@@ -210,19 +210,8 @@ var qemuMade = sync.OnceValues(func() (kit qemuKit, err error) {
 		}
 		kit.took = append(kit.took, fmt.Sprintf("%s %.0f s", words[0], time.Since(began).Seconds()))
 	}
-	return kit, qemuTalk(filepath.Join(kit.boot, "x64", "boot.img"))
+	return kit, nil
 })
-
-// qemuTalk makes the kernel in a boot.img talk on the serial port, as serve
-// --args does for the others. Its file system starts at 1 MiB.
-func qemuTalk(img string) error {
-	script := `mtype -i "$0@@1M" ::/GRUB/GRUB.CFG | sed 's/^linux .*/& console=tty0 console=ttyS0/' >"$0.cfg" &&
-		mcopy -o -i "$0@@1M" "$0.cfg" ::/GRUB/GRUB.CFG && rm "$0.cfg"`
-	if out, err := exec.Command("sh", "-c", script, img).CombinedOutput(); err != nil {
-		return fmt.Errorf("writing to %s: %w\n%s", img, err, out)
-	}
-	return nil
-}
 
 // qemuNames returns the names of machines.
 func qemuNames(machines []*qemuMachine) (names []string) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"slipcast/agent/wire"
+	"slipcast/fleet"
 	"slipcast/image"
 	"slipcast/multicast"
 )
@@ -38,8 +39,8 @@ type serveSession struct {
 }
 
 // Session returns where a batch gets its image from. It starts a session if
-// there is none; expected is how many machines it is to wait for.
-func (s *serveSessions) Session(ctx context.Context, batch, ref string, expected int) (wire.Session, error) {
+// there is none, which waits for the machines of room.
+func (s *serveSessions) Session(ctx context.Context, batch, ref string, room fleet.Room) (wire.Session, error) {
 	name := "batch-" + batch
 	told := wire.Session{Name: name, From: s.address.String(), Key: s.key.session(name)}
 	s.mu.Lock()
@@ -61,10 +62,25 @@ func (s *serveSessions) Session(ctx context.Context, batch, ref string, expected
 	s.start(ctx, batch, closer, &multicast.Sender{
 		Source: source, Name: name, Title: shorten(plain(ref, longestName), longestSession), Digest: im.Digest[:],
 		Host: hostName(), Key: told.Key, Interface: s.iface,
-		Rate: s.rate, Wait: max(expected, 1), StartAfter: cmp.Or(s.gather, defaultGather), Log: s.log.With("session", name),
+		Rate: s.rate, Wait: max(room.Booting+room.AtWork, 1), StartAfter: s.patience(room), Log: s.log.With("session", name),
 	})
 	return told, nil
 }
+
+// patience returns how long a session waits for its machines. Where all of them
+// are at work already, as after a restart of the server, some may have got all
+// and never come.
+func (s *serveSessions) patience(room fleet.Room) time.Duration {
+	gather := cmp.Or(s.gather, defaultGather)
+	if room.Booting == 0 {
+		return min(gather, reunion)
+	}
+	return gather
+}
+
+// reunion is how long a session waits for machines that are all there: they
+// look for a sender that they have lost every few seconds.
+const reunion = 20 * time.Second
 
 // defaultGather is how long a session waits for machines that are still
 // booting.

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"fmt"
+	"strings"
 )
 
 // imageStart is the sector that the partition of a boot.img starts at.
@@ -13,14 +15,21 @@ const imageStart = 2048
 // network.
 const grubConfig = `# written by slipcast boot build
 set timeout=0
-linux /LINUX panic=30 quiet loglevel=4
+linux /LINUX panic=30 quiet loglevel=4%s
 initrd /INITRD
 boot
 `
 
+// plainWord tells whether GRUB takes w as one word with nothing special in it.
+func plainWord(w string) bool {
+	const safe = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._,:=/@+-"
+	return w != "" && strings.Trim(w, safe) == ""
+}
+
 // An image is what goes into a boot.img.
 type image struct {
 	arch           Arch
+	args           []string
 	shim, grub, mm []byte
 	kernel, initrd []byte
 }
@@ -29,12 +38,19 @@ type image struct {
 // machines boots that and a bare file system alike from a stick and from the
 // RAM disk of UEFI HTTP boot; some want the table.
 func (i *image) build() ([]byte, error) {
+	args := ""
+	for _, w := range i.args {
+		if !plainWord(w) {
+			return nil, fmt.Errorf("kernel argument %q: not one plain word", w)
+		}
+		args += " " + w
+	}
 	suffix := map[Arch]string{X64: "X64", ARM64: "AA64"}[i.arch]
 	files := []Entry{
 		{Name: "EFI/BOOT/BOOT" + suffix + ".EFI", Data: i.shim},
 		{Name: "EFI/BOOT/GRUB" + suffix + ".EFI", Data: i.grub},
 		{Name: "EFI/BOOT/MM" + suffix + ".EFI", Data: i.mm},
-		{Name: "GRUB/GRUB.CFG", Data: []byte(grubConfig)},
+		{Name: "GRUB/GRUB.CFG", Data: fmt.Appendf(nil, grubConfig, args)},
 		{Name: "LINUX", Data: i.kernel},
 		{Name: "INITRD", Data: i.initrd},
 	}

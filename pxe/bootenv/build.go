@@ -49,6 +49,7 @@ type Options struct {
 	// there is no boot.img: an agent that knows no server is of no use.
 	Ticket     []byte
 	TicketPath string
+	Args       []string // words for the command line of a boot.img's kernel
 
 	Debian debian.Source // Arch is set by Build
 	Log    *slog.Logger  // nil is silence
@@ -262,7 +263,7 @@ func (b *builder) image() error {
 	}
 	data := func(name string) []byte { return b.files[b.name(name)].data }
 	disk, err := (&image{
-		arch: b.Arch, shim: data("shim.efi"), grub: data("grub.efi"), mm: data("mm.efi"),
+		arch: b.Arch, args: b.Args, shim: data("shim.efi"), grub: data("grub.efi"), mm: data("mm.efi"),
 		kernel: data("linux"), initrd: slices.Concat(data("initrd"), ticket),
 	}).build()
 	if err != nil {

@@ -90,3 +90,23 @@ func checkFAT(t *testing.T, fat []byte, name string, want []byte) {
 		t.Error(err)
 	}
 }
+
+// The words for the kernel are in the script of GRUB, and nothing that means
+// more than itself there.
+func TestImageArgs(t *testing.T) {
+	im := testImage()
+	im.args = []string{"console=tty0", "console=ttyS0,115200"}
+	p, err := im.build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "linux /LINUX panic=30 quiet loglevel=4 console=tty0 console=ttyS0,115200\n"; !bytes.Contains(p, []byte(want)) {
+		t.Errorf("the image does not hold %q", want)
+	}
+	for _, word := range []string{"", "two words", "a\nreboot", "$x", "a;b", `"`} {
+		im.args = []string{word}
+		if _, err := im.build(); err == nil {
+			t.Errorf("%q is taken for a word", word)
+		}
+	}
+}

@@ -80,7 +80,7 @@ func (s *serveSessions) patience(room fleet.Room) time.Duration {
 
 // reunion is how long a session waits for machines that are all there: they
 // look for a sender that they have lost every few seconds.
-const reunion = 20 * time.Second
+const reunion = 45 * time.Second
 
 // defaultGather is how long a session waits for machines that are still
 // booting.

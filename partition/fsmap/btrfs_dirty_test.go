@@ -17,6 +17,7 @@ import (
 // the log trees know of, restores to what a crash would have left.
 func TestRootBtrfsDirty(t *testing.T) {
 	lab.Root(t)
+	t.Parallel()
 	lab.Tools(t, "mkfs.btrfs", "btrfs", "blkid", "mount", "losetup", "dd")
 	tests := []struct{ name, mkfs, mount string }{
 		{"default", "", ""},

@@ -74,6 +74,7 @@ func btrfsScrub(t testing.TB, dir string) {
 
 func TestRootBtrfsGarbage(t *testing.T) {
 	lab.Root(t)
+	t.Parallel()
 	lab.Tools(t, "mkfs.btrfs", "btrfs", "blkid", "mount")
 	tests := []struct {
 		name  string
@@ -249,6 +250,7 @@ func TestBtrfsNotAlone(t *testing.T) {
 // make them as fine as ours.
 func TestRootBtrfsPartclone(t *testing.T) {
 	lab.Root(t)
+	t.Parallel()
 	lab.Tools(t, "mkfs.btrfs", "partclone.btrfs", "partclone.info")
 	for _, flags := range []string{"-m single -n 4096", "-m dup -n 4096", "--mixed -m single -d single"} {
 		t.Run(flags, func(t *testing.T) {

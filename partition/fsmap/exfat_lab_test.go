@@ -65,6 +65,7 @@ func wantExFATClusters(t testing.TB, m *Map, path string) {
 
 func TestRootExFATGarbage(t *testing.T) {
 	lab.Root(t)
+	t.Parallel()
 	for _, v := range exfatVariants() {
 		t.Run(v.name, func(t *testing.T) {
 			path, before := makeExFAT(t, v)
@@ -104,6 +105,7 @@ func TestRootExFATDirty(t *testing.T) {
 // cluster behind the last one.
 func TestRootExFATPartclone(t *testing.T) {
 	lab.Root(t)
+	t.Parallel()
 	for _, v := range exfatVariants()[:4] {
 		t.Run(v.name, func(t *testing.T) {
 			path, _ := makeExFAT(t, v)

@@ -49,6 +49,7 @@ func extDirtyVariants() []extVariant {
 // with a power failure.
 func TestRootExtDirty(t *testing.T) {
 	lab.Root(t)
+	t.Parallel()
 	lab.Tools(t, "mkfs.ext3", "mkfs.ext4", "e2fsck", "dumpe2fs", "mount", "dd", "cp")
 	for i, v := range extDirtyVariants() {
 		t.Run(v.name, func(t *testing.T) {

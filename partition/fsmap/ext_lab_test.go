@@ -157,6 +157,7 @@ func (v extVariant) make(t testing.TB) string {
 
 func TestRootExtGarbage(t *testing.T) {
 	lab.Root(t)
+	t.Parallel()
 	lab.Tools(t, "mkfs.ext2", "mkfs.ext3", "mkfs.ext4", "e2fsck", "dumpe2fs", "blkid", "mount")
 	for _, v := range extVariants() {
 		t.Run(v.name, func(t *testing.T) {
@@ -185,6 +186,7 @@ func TestRootExtGarbage(t *testing.T) {
 // descriptors have moved, or went on in meta-groups.
 func TestRootExtResized(t *testing.T) {
 	lab.Root(t)
+	t.Parallel()
 	lab.Tools(t, "mkfs.ext4", "resize2fs", "e2fsck", "dumpe2fs", "blkid", "mount")
 	tests := []struct {
 		name, mkfs string

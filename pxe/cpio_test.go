@@ -7,13 +7,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"slipcast/internal/lab"
 )
 
 // TestArchivePeer shows that cpio(1) reads our archive.
 func TestArchivePeer(t *testing.T) {
-	if _, err := exec.LookPath("cpio"); err != nil {
-		t.Skip("cpio is not installed")
-	}
+	lab.Tools(t, "cpio")
 	p, err := archive([]File{{"etc/slipcast/ticket.json", []byte("{}\n")}, {"etc/slipcast/seed", bytes.Repeat([]byte{7}, 64)}})
 	if err != nil {
 		t.Fatal(err)

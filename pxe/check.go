@@ -148,7 +148,7 @@ func (s *Server) checkPorts() []Finding {
 	}
 	way := "stop it, or let slipcast use another host"
 	if taken.Port == s.ports().DHCP && taken.Network == "udp" {
-		way = "if it is this network's DHCP server, use dhcp: off, and give it the lines that follow; if it is another boot server, stop it"
+		way = "if it is this network's DHCP server, give it the lines that slipcast serve --check --dhcp off prints, and use dhcp: off; if it is another boot server, stop it"
 	}
 	return []Finding{{Fatal, taken.Error(), way}}
 }

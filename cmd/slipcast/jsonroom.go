@@ -40,3 +40,26 @@ func jobType() jsonType {
 		{name: "lines", meaning: "list of time and text of the agent's log (show)", optional: true},
 	}}
 }
+
+// findingType documents what serve --check finds.
+func findingType() jsonType {
+	return jsonType{"finding", "one for each thing that serve --check finds", []jsonField{
+		{name: "severity", meaning: "note; warning: some machines may not boot; fatal: none does"},
+		{name: "about", meaning: "what it is, for people"}, {name: "way_out", meaning: "for people; empty if it needs none"},
+	}}
+}
+
+// dhcpServerType documents the lines for DHCP servers.
+func dhcpServerType() jsonType {
+	return jsonType{"dhcp_server", "one for each kind of DHCP server, by serve --check --dhcp off", []jsonField{
+		{name: "server", meaning: "dnsmasq, ISC dhcpd, Kea or Windows"},
+		{name: "file", meaning: "where the lines go, for people"}, {name: "lines", meaning: "what it must be told"},
+	}}
+}
+
+// checkedType documents how serve --check ends.
+func checkedType() jsonType {
+	return jsonType{"checked", "the result of serve --check", []jsonField{
+		{name: "findings", meaning: "how many there are"}, {name: "fatal", meaning: "how many of them keep all machines from booting"},
+	}}
+}

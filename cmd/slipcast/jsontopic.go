@@ -87,7 +87,7 @@ func jsonTypes() []jsonType {
 			{name: "store", meaning: "its folder"}, {name: "images", meaning: "how many there are"}, chunks,
 			{name: "frame_bytes", meaning: "of the chunks, compressed"}, {name: "faults", meaning: "how many there are"}, seconds,
 		}},
-		bootFileType(), bootType(), machineType(), jobType(),
+		bootFileType(), bootType(), machineType(), jobType(), findingType(), dhcpServerType(), checkedType(),
 		sessionType(), receiversType(), sentType(), offerType(), receivedType(),
 		{"waiting", "on standard error, by receive when it changes", []jsonField{
 			{name: "text", meaning: "what it is waiting for, for people"},

@@ -348,6 +348,7 @@ func TestRootServeCheck(t *testing.T) {
 		}
 	}
 	check(exitDone, "warning: no DHCP server gives addresses on this network", "machines at eth0 (10.83.0.1/24) can be served")
+	s.wantSite()
 	s.dnsmasq("1")
 	s.dnsmasq("2")
 	check(exitDone, "warning: 2 DHCP servers give addresses here: 10.83.0.11, 10.83.0.12")
@@ -371,6 +372,30 @@ func TestRootServeCheck(t *testing.T) {
 	check(exitFailed, "fatal: there is no boot folder")
 	if out := s.ends(exitUsage, "--check", "--interface", "eth7"); !strings.Contains(out, "interface eth7: ") || !strings.HasSuffix(out, "has an IPv4 address: eth0\n") {
 		t.Errorf("serve --check --interface eth7 says\n%s\nwant the one that there is", out)
+	}
+}
+
+// wantSite wants to read what the network's DHCP server must be told, where
+// and only where we are none.
+func (s *labServer) wantSite() {
+	s.t.Helper()
+	const line = "dhcp-boot=tag:ipxe,http://10.83.0.1/autoexec.ipxe"
+	if out := s.ends(exitDone, "--check", "--dhcp", "off"); !strings.Contains(out, line+"\n") {
+		s.t.Errorf("serve --check --dhcp off says\n%s\nwant %s", out, line)
+	}
+	if out := s.ends(exitDone, "--check"); strings.Contains(out, line) {
+		s.t.Errorf("serve --check says\n%s\nwant no lines for a DHCP server", out)
+	}
+	kinds := map[string]bool{}
+	for object := range strings.Lines(s.ends(exitDone, "--check", "--dhcp", "off", "--json")) {
+		kind, err := checkObject(object)
+		if err != nil {
+			s.t.Errorf("%v: %s", err, object)
+		}
+		kinds[kind] = true
+	}
+	if !kinds["finding"] || !kinds["dhcp_server"] || !kinds["checked"] {
+		s.t.Errorf("objects %v, want a finding, the servers and the result", kinds)
 	}
 }
 

@@ -47,6 +47,9 @@ func (s *server) check(ctx context.Context) error {
 		}
 		s.showFinding(f)
 	}
+	if s.boot.Mode == pxe.Off {
+		s.showSite()
+	}
 	s.env.result(map[string]any{"type": "checked", "findings": len(found), "fatal": fatal}, false)
 	switch {
 	case fatal > 0:
@@ -66,6 +69,18 @@ func (s *server) showFinding(f pxe.Finding) {
 	s.env.print(s.env.stdout, "%s: %s\n", f.Severity, f.Text)
 	if f.Way != "" {
 		s.env.print(s.env.stdout, "  way out: %s\n", strings.ReplaceAll(f.Way, "\n", "\n  "))
+	}
+}
+
+// showSite prints what the DHCP server of the network must be told, since we
+// answer no DHCP, for each kind of server that there may be.
+func (s *server) showSite() {
+	for _, c := range s.boot.SiteConfigs() {
+		if s.env.json {
+			s.env.object(s.env.stdout, map[string]any{"type": "dhcp_server", "server": c.Server, "file": c.File, "lines": c.Lines})
+			continue
+		}
+		s.env.print(s.env.stdout, "\nwhat %s must be told (%s):\n\n%s\n", c.Server, c.File, c.Lines)
 	}
 }
 

@@ -332,6 +332,9 @@ func (s *labServer) wantEnd(p *labProcess, m *labMachine) {
 	if took := time.Since(began); took > 5*time.Second {
 		s.t.Errorf("the server took %v to end, want at most 5 s", took)
 	}
+	if line := fmt.Sprint(p.awaitText("text", "network boot has ended")["text"]); !strings.Contains(line, " http.scripts=1 ") {
+		s.t.Errorf("its last counters are %s, want the script that was asked for since it was started anew", line)
+	}
 }
 
 // TestRootServeCheck shows what serve --check says of what is wrong.

@@ -252,8 +252,11 @@ func (s *server) run(ctx context.Context) error {
 	g.Go(func() error { return s.serveHTTPS(gctx, listener, s.handler(images)) })
 	keeper := &fleet.Keeper{Fleet: s.fleet, Sessions: s.sessions, Wake: s.wake, Log: s.log}
 	g.Go(func() error { return keeper.Serve(gctx) })
+	g.Go(func() error { return logTrouble(gctx, s.log, s.boot.Stats) })
 	s.log.Info("status page", "url", s.url(), "token", filepath.Join(s.opt.state, fleet.TokenFile))
-	return g.Wait()
+	err = g.Wait()
+	s.log.Info("network boot has ended", statAttrs(s.boot.Stats())...)
+	return err
 }
 
 // openStored opens an image of the store for a session.

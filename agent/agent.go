@@ -136,7 +136,7 @@ func (a *agent) welcome(w wire.Welcome) {
 		}
 	}
 	a.screen.show(func(v *view) {
-		v.Machine, v.Server, v.Problem = plain(w.Machine, 64), a.client.server(), ""
+		v.Machine, v.Server, v.Problem = wire.Plain(w.Machine, 64), a.client.server(), ""
 	})
 	a.screen.say("contact %s", w.Machine)
 }
@@ -179,7 +179,7 @@ func (a *agent) obey(ctx context.Context, w wire.Welcome) (f fate, stay bool) {
 
 // wrong shows what is wrong.
 func (a *agent) wrong(format string, args ...any) {
-	text := plain(fmt.Sprintf(format, args...), wire.MaxText)
+	text := wire.Plain(fmt.Sprintf(format, args...), wire.MaxText)
 	a.screen.show(func(v *view) { v.Problem = text })
 	a.screen.say("%s", text)
 }
@@ -191,8 +191,8 @@ func (a *agent) work(ctx context.Context, job *wire.Job) error {
 	r := newReporter(job.ID, cancel, a.client.report)
 	a.screen.tee(r.line)
 	defer a.screen.tee(nil)
-	name := plain(job.ID, 32) + " " + plain(string(job.Kind), 16)
-	a.screen.show(func(v *view) { v.Job, v.Image, v.Problem = name, plain(job.Image, 128), "" })
+	name := wire.Plain(job.ID, 32) + " " + wire.Plain(string(job.Kind), 16)
+	a.screen.show(func(v *view) { v.Job, v.Image, v.Problem = name, wire.Plain(job.Image, 128), "" })
 	a.screen.say("job %s begins", name)
 	_, token := a.client.order()
 	a.session(session{Job: job.ID, Token: token})

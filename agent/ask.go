@@ -31,7 +31,7 @@ func (t *task) choose(ctx context.Context, need int64) (wire.Disk, error) {
 	text := hardware.Describe(d)
 	t.screen.show(func(v *view) { v.Disk = text })
 	t.reporter.update(func(r *wire.Report) { r.Disk = text })
-	t.screen.say("job %s disk %s", plain(t.job.ID, 32), text)
+	t.screen.say("job %s disk %s", wire.Plain(t.job.ID, 32), text)
 	return d, nil
 }
 

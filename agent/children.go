@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"slipcast/agent/wire"
 )
 
 // Bounds of a child.
@@ -170,7 +172,7 @@ func (w *watch) text(line string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !crashed(w.said) {
-		w.said = plain(line, 1024)
+		w.said = wire.Plain(line, 1024)
 	}
 }
 
@@ -187,7 +189,7 @@ func (w *watch) result(err error) error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	message := plain(cmp.Or(w.last.Message, w.said), 4096)
+	message := wire.Plain(cmp.Or(w.last.Message, w.said), 4096)
 	if message == "" && exit.ExitCode() < 0 {
 		message = "slipcast was killed: " + exit.String()
 	}

@@ -206,7 +206,7 @@ func refusalText(answer []byte) string {
 	if json.Unmarshal(answer, &o) != nil || o.Error == "" {
 		return "no reason given"
 	}
-	return plain(o.Error, wire.MaxText)
+	return wire.Plain(o.Error, wire.MaxText)
 }
 
 // hello says hello once.
@@ -253,7 +253,7 @@ func (c *client) putImage(ctx context.Context, name string, image io.Reader) (st
 	if err := c.roundTrip(req, token, &o); err != nil {
 		return "", fmt.Errorf("sending the image to %s: %w", servers[0], plainURL(err))
 	}
-	return plain(o.Image, 256), nil
+	return wire.Plain(o.Image, 256), nil
 }
 
 // again calls try until it succeeds, its error is final, or limit has passed;

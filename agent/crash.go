@@ -36,11 +36,11 @@ func crashReport(job, trace string) wire.Report {
 	r := wire.Report{Schema: wire.Schema, Job: job, Seq: crashSeq, State: wire.Failed, Error: "slipcast crashed"}
 	lines := strings.Split(strings.TrimSpace(trace), "\n")
 	for _, line := range lines[:min(len(lines), wire.MaxLines)] {
-		r.Lines = append(r.Lines, wire.Line{Time: time.Now().UTC(), Text: plain(line, wire.MaxText)})
+		r.Lines = append(r.Lines, wire.Line{Time: time.Now().UTC(), Text: wire.Plain(line, wire.MaxText)})
 	}
 	for _, line := range lines {
 		if crashed(line) {
-			r.Error = plain("slipcast crashed: "+line, wire.MaxText)
+			r.Error = wire.Plain("slipcast crashed: "+line, wire.MaxText)
 			break
 		}
 	}

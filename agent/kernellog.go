@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"slipcast/agent/wire"
 )
 
 // maxRecord is the size of the largest record of /dev/kmsg (CONSOLE_EXT_LOG_MAX).
@@ -52,7 +54,7 @@ func parseRecord(record string) (line string, ok bool) {
 		return "", false
 	}
 	text, _, _ = strings.Cut(text, "\n")
-	return plain(fmt.Sprintf("[%6d.%06d] %s", us/1e6, us%1e6, text), 1024), true
+	return fmt.Sprintf("[%6d.%06d] ", us/1e6, us%1e6) + wire.Plain(text, 1000), true
 }
 
 // missingFirmware are files that drivers asked for in vain.

@@ -62,7 +62,7 @@ func start(ctx context.Context, s *screen, in *input, version string) wire.End {
 	sys := &system{say: s.say, step: func(step string) { s.show(func(v *view) { v.Step = step }) }}
 	f, err := sys.serve(ctx, s, in, version)
 	if err != nil {
-		s.show(func(v *view) { v.Problem = plain(err.Error(), wire.MaxText) })
+		s.show(func(v *view) { v.Problem = wire.Plain(err.Error(), wire.MaxText) })
 		s.say("%v", err)
 		pause(ctx, failedTime)
 		f.end = wire.Reboot
@@ -127,7 +127,9 @@ func converse(ctx context.Context, s *screen, in *input, sys *system, version st
 		return f, err
 	}
 	sys.image = ticket.Token == ""
-	s.show(func(v *view) { v.Machine, v.Job, v.Step = plain(ticket.Machine, 64), plain(ticket.Job, 32), "network" })
+	s.show(func(v *view) {
+		v.Machine, v.Job, v.Step = wire.Plain(ticket.Machine, 64), wire.Plain(ticket.Job, 32), "network"
+	})
 	up, err := connect(ctx, s, ticket, helpers)
 	if err != nil {
 		return f, err

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"slipcast/agent/wire"
 )
 
 // Times of the search for a network.
@@ -143,7 +145,7 @@ func (w *network) attempt(ctx context.Context, n nic) (lease, error) {
 
 // wrong remembers, and tells once, what is wrong with an interface.
 func (w *network) wrong(n nic, err error) {
-	text := plain(err.Error(), 512)
+	text := wire.Plain(err.Error(), 512)
 	w.mu.Lock()
 	fresh := w.last[n.Name] != text
 	w.last[n.Name] = text

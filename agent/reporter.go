@@ -74,14 +74,14 @@ func (r *reporter) line(text string) {
 		r.brought++
 		r.dropped++
 	}
-	r.lines = append(r.lines, wire.Line{Time: time.Now().UTC(), Text: plain(text, wire.MaxText)})
+	r.lines = append(r.lines, wire.Line{Time: time.Now().UTC(), Text: wire.Plain(text, wire.MaxText)})
 }
 
 // note adds what was not done though the job is.
 func (r *reporter) note(text string) {
 	r.update(func(now *wire.Report) {
 		if len(now.Notes) < maxNotes {
-			now.Notes = append(now.Notes, plain(text, wire.MaxText))
+			now.Notes = append(now.Notes, wire.Plain(text, wire.MaxText))
 		}
 	})
 }
@@ -140,7 +140,7 @@ func (r *reporter) take() (report wire.Report, end int) {
 	report = r.now
 	report.Lines = slices.Clone(r.lines[:min(len(r.lines), wire.MaxLines)])
 	report.Notes = slices.Clone(r.now.Notes)
-	report.Error = plain(report.Error, wire.MaxText)
+	report.Error = wire.Plain(report.Error, wire.MaxText)
 	return report, r.brought + len(report.Lines)
 }
 

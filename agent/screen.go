@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"slipcast/agent/wire"
 )
 
 // Times of a screen.
@@ -66,7 +68,7 @@ func (s *screen) run(stop <-chan struct{}) {
 
 // say shows a line on every console, and tells it to whom it concerns.
 func (s *screen) say(format string, args ...any) {
-	text := plain(fmt.Sprintf(format, args...), 1024)
+	text := wire.Plain(fmt.Sprintf(format, args...), 1024)
 	s.mu.Lock()
 	s.view.Lines = append(s.view.Lines, text)
 	if len(s.view.Lines) > maxLines {

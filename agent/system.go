@@ -64,7 +64,7 @@ func (s *system) Inventory(context.Context) wire.Inventory {
 	s.mu.Unlock()
 	for _, note := range append(s.modules.Notes(), kernelNotes(kernelLog())...) {
 		if len(inv.KernelNotes) < 64 {
-			inv.KernelNotes = append(inv.KernelNotes, hardware.Clean(note))
+			inv.KernelNotes = append(inv.KernelNotes, wire.Plain(note, wire.MaxField))
 		}
 	}
 	return inv

@@ -74,7 +74,7 @@ func (t *task) note(text string) {
 func (t *task) object(o object) {
 	switch o.Type {
 	case "progress":
-		if stage := plain(o.Stage, 64); stage != t.stage {
+		if stage := wire.Plain(o.Stage, 64); stage != t.stage {
 			t.stage = stage
 			t.step(stage)
 		}
@@ -82,7 +82,7 @@ func (t *task) object(o object) {
 	case "note":
 		t.note(strings.TrimPrefix(o.About+": "+o.Text, ": "))
 	case "waiting":
-		t.step("waiting: " + plain(o.Text, 200))
+		t.step("waiting: " + wire.Plain(o.Text, 200))
 		t.stage = ""
 	}
 }
@@ -238,7 +238,7 @@ func (t *task) run(ctx context.Context, d wire.Disk, c child) error {
 	case err != nil:
 		return err
 	case !strings.EqualFold(digest, t.job.Digest):
-		return fmt.Errorf("the digest of what was restored is %q, the job wants %s", plain(digest, 64), t.job.Digest)
+		return fmt.Errorf("the digest of what was restored is %q, the job wants %s", wire.Plain(digest, 64), t.job.Digest)
 	}
 	return nil
 }

@@ -176,7 +176,7 @@ func TestRoom(t *testing.T) {
 		t.Errorf("sessions: %s, want %s", got, want)
 	}
 	lines, err := l.fleet.Lines(t.Context(), jobs[0].ID, 10)
-	if err != nil || len(lines) != 1 || lines[0].Text != "one[2J" {
+	if err != nil || len(lines) != 1 || lines[0].Text != "one?[2J" {
 		t.Errorf("Lines = %v, %v; want one, without the escape", lines, err)
 	}
 }
@@ -534,7 +534,7 @@ func TestStrangersAreBounded(t *testing.T) {
 	l.hello(newPC(5000), "", http.StatusConflict)
 	huge := newPC(1)
 	for range maxModaliases {
-		huge.Modaliases = append(huge.Modaliases, strings.Repeat("x", maxField))
+		huge.Modaliases = append(huge.Modaliases, strings.Repeat("x", wire.MaxField))
 	}
 	l.hello(huge, "", http.StatusBadRequest)
 

@@ -68,7 +68,7 @@ func (a *AgentAPI) mayFetch(r *http.Request) error {
 		return err
 	}
 	if j.Kind != wire.Restore || j.State != Working || r.URL.Path != "/api/v1/images/"+j.Image+".img.zst" {
-		return fmt.Errorf("job %d does not restore %q now: %w", j.ID, plain(path.Base(r.URL.Path), 80), ErrState)
+		return fmt.Errorf("job %d does not restore %q now: %w", j.ID, wire.Plain(path.Base(r.URL.Path), 80), ErrState)
 	}
 	return nil
 }
@@ -302,7 +302,7 @@ func (a *AgentAPI) putImage(w http.ResponseWriter, r *http.Request) (any, error)
 		return nil, err
 	}
 	if name := r.PathValue("name"); j.Kind != wire.Capture || j.State != Working || j.Image != name {
-		return nil, fmt.Errorf("job %d does not capture %q now: %w", j.ID, plain(name, 80), ErrState)
+		return nil, fmt.Errorf("job %d does not capture %q now: %w", j.ID, wire.Plain(name, 80), ErrState)
 	}
 	control := http.NewResponseController(w)
 	im, err := a.Images.Put(r.Context(), j.Image, &patientReader{r.Body, control})

@@ -6,8 +6,6 @@ import (
 	"net"
 	"regexp"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"slipcast/agent/wire"
 )
@@ -18,7 +16,6 @@ var ErrMalformed = errors.New("malformed")
 
 // Bounds of what an agent tells, see package wire.
 const (
-	maxField      = 256 // bytes of a text of an inventory
 	maxDisks      = 256
 	maxNICs       = 64
 	maxModaliases = 2048
@@ -27,28 +24,6 @@ const (
 	maxAnswer     = 256 << 10
 	maxInventory  = 256 << 10 // bytes of the JSON of an inventory: those of servers with 60 disks have 50 KiB
 )
-
-// plain returns text as one line of printable characters, without space at its
-// ends, of at most most bytes.
-func plain(text string, most int) string {
-	text = strings.ToValidUTF8(text, "?")
-	text = strings.TrimSpace(strings.Map(func(r rune) rune {
-		switch {
-		case unicode.IsSpace(r):
-			return ' '
-		case !unicode.IsPrint(r):
-			return -1
-		}
-		return r
-	}, text))
-	if len(text) <= most {
-		return text
-	}
-	for most > 0 && !utf8.RuneStart(text[most]) {
-		most--
-	}
-	return strings.TrimSpace(text[:most])
-}
 
 // cleanInventory makes the texts of an inventory plain and its addresses
 // canonical. Firmware says what it likes: a text that is odd is no reason to
@@ -59,7 +34,7 @@ func cleanInventory(inv *wire.Inventory) error {
 		&inv.Serial, &inv.Vendor, &inv.Product, &inv.Board, &inv.BIOS, &inv.CPU,
 		&inv.Arch, &inv.Firmware, &inv.SecureBoot, &inv.Kernel, &inv.Version,
 	} {
-		*text = plain(*text, maxField)
+		*text = wire.Plain(*text, wire.MaxField)
 	}
 	inv.UUID, inv.MAC = canonicalUUID(inv.UUID), canonicalMAC(inv.MAC)
 	if inv.Threads < 0 || inv.Memory < 0 || inv.Memory > maxSize {
@@ -73,8 +48,8 @@ func cleanInventory(inv *wire.Inventory) error {
 			return err
 		}
 	}
-	cleanTexts(inv.Modaliases, maxField)
-	cleanTexts(inv.KernelNotes, maxField)
+	cleanTexts(inv.Modaliases, wire.MaxField)
+	cleanTexts(inv.KernelNotes, wire.MaxField)
 	if err := cleanDisks(inv.Disks); err != nil {
 		return err
 	}
@@ -86,7 +61,7 @@ func cleanInventory(inv *wire.Inventory) error {
 
 func cleanNIC(n *wire.NIC) error {
 	for _, text := range []*string{&n.Name, &n.Driver, &n.Bus} {
-		*text = plain(*text, maxField)
+		*text = wire.Plain(*text, wire.MaxField)
 	}
 	n.MAC = canonicalMAC(n.MAC)
 	if n.Speed < 0 {
@@ -102,7 +77,7 @@ func cleanDisks(disks []wire.Disk) error {
 	for i := range disks {
 		d := &disks[i]
 		for _, text := range []*string{&d.Name, &d.Path, &d.Model, &d.Serial, &d.WWN, &d.Transport, &d.InUse} {
-			*text = plain(*text, maxField)
+			*text = wire.Plain(*text, wire.MaxField)
 		}
 		if d.Size < 0 || d.Size > maxSize || d.Sector < 0 {
 			return fmt.Errorf("%w: a disk of %d bytes, in sectors of %d", ErrMalformed, d.Size, d.Sector)
@@ -113,7 +88,7 @@ func cleanDisks(disks []wire.Disk) error {
 
 func cleanTexts(list []string, most int) {
 	for i := range list {
-		list[i] = plain(list[i], most)
+		list[i] = wire.Plain(list[i], most)
 	}
 }
 
@@ -122,7 +97,7 @@ func cleanReport(r *wire.Report) error {
 	switch r.State {
 	case wire.Working, wire.Asking, wire.Done, wire.Failed:
 	default:
-		return fmt.Errorf("%w: state %q", ErrMalformed, plain(string(r.State), 20))
+		return fmt.Errorf("%w: state %q", ErrMalformed, wire.Plain(string(r.State), 20))
 	}
 	if r.Seq == 0 || r.Seq > 1<<62 || r.Done < 0 || r.Total < 0 || r.Rate < 0 || r.Done > maxSize || r.Total > maxSize || r.Rate > maxSize {
 		return fmt.Errorf("%w: seq %d, %d of %d bytes, %d a second", ErrMalformed, r.Seq, r.Done, r.Total, r.Rate)
@@ -131,12 +106,12 @@ func cleanReport(r *wire.Report) error {
 		return fmt.Errorf("%w: %d lines, %d notes", ErrMalformed, len(r.Lines), len(r.Notes))
 	}
 	for _, text := range []*string{&r.Step, &r.Disk, &r.Result} {
-		*text = plain(*text, maxField)
+		*text = wire.Plain(*text, wire.MaxField)
 	}
-	r.Error = plain(r.Error, wire.MaxText)
+	r.Error = wire.Plain(r.Error, wire.MaxText)
 	cleanTexts(r.Notes, wire.MaxText)
 	for i := range r.Lines {
-		r.Lines[i].Text = plain(r.Lines[i].Text, wire.MaxText)
+		r.Lines[i].Text = wire.Plain(r.Lines[i].Text, wire.MaxText)
 	}
 	return cleanDisks(r.Candidates)
 }
@@ -170,7 +145,7 @@ var nameForm = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$
 // RFC 1123, section 2.1, that is not all digits.
 func checkName(name string) error {
 	if !nameForm.MatchString(name) || strings.Trim(name, "0123456789") == "" {
-		return fmt.Errorf("%w: %q is no host name: at most 63 letters, digits and hyphens, not all digits", ErrMalformed, plain(name, 80))
+		return fmt.Errorf("%w: %q is no host name: at most 63 letters, digits and hyphens, not all digits", ErrMalformed, wire.Plain(name, 80))
 	}
 	return nil
 }

@@ -51,7 +51,7 @@ func FuzzInventory(f *testing.F) {
 			t.Errorf("cleaned twice: %s, %v; once: %s", mustJSON(again), err, text)
 		}
 		for _, field := range []string{inv.Serial, inv.Vendor, inv.Product, inv.CPU} {
-			checkPlain(t, field, maxField)
+			checkPlain(t, field, wire.MaxField)
 		}
 		id := identify(&inv, nil)
 		for _, mac := range id.macs {

@@ -221,7 +221,7 @@ func (o *Order) checkKind() error {
 		}
 	case wire.Survey, wire.Wipe, wire.Shell:
 	default:
-		return fmt.Errorf("%w: there is no kind of job %q", ErrMalformed, plain(string(o.Kind), 20))
+		return fmt.Errorf("%w: there is no kind of job %q", ErrMalformed, wire.Plain(string(o.Kind), 20))
 	}
 	if (o.Image.Ref != "") != (images > 0) {
 		return fmt.Errorf("%w: %s takes %d images", ErrMalformed, o.Kind, images)
@@ -236,10 +236,10 @@ func (o *Order) checkOptions() error {
 	switch o.Options.End {
 	case "", wire.Reboot, wire.PowerOff, wire.OpenShell, wire.Stay:
 	default:
-		return fmt.Errorf("%w: a job ends by reboot, poweroff, shell or stay, not %q", ErrMalformed, plain(string(o.Options.End), 20))
+		return fmt.Errorf("%w: a job ends by reboot, poweroff, shell or stay, not %q", ErrMalformed, wire.Plain(string(o.Options.End), 20))
 	}
-	if o.Options.Level != plain(o.Options.Level, 20) {
-		return fmt.Errorf("%w: level %q", ErrMalformed, plain(o.Options.Level, 20))
+	if o.Options.Level != wire.Plain(o.Options.Level, 20) {
+		return fmt.Errorf("%w: level %q", ErrMalformed, wire.Plain(o.Options.Level, 20))
 	}
 	if o.Options.Hostname != "" {
 		if len(o.Machines) > 1 {
@@ -383,7 +383,7 @@ func (f *Fleet) Answer(ctx context.Context, id int64, disk, by string) (Job, err
 			}
 		}
 		if fit != 1 {
-			return fmt.Errorf("%w: %d of the disks that job %d asks about are %q", ErrMalformed, fit, id, plain(disk, maxField))
+			return fmt.Errorf("%w: %d of the disks that job %d asks about are %q", ErrMalformed, fit, id, wire.Plain(disk, wire.MaxField))
 		}
 		j.Choice = disk
 		if _, err := tx.ExecContext(ctx, "UPDATE jobs SET choice = ? WHERE id = ?", disk, id); err != nil {

@@ -49,14 +49,14 @@ func (s *Settings) check() error {
 	switch s.Loader {
 	case "", "shim", "ipxe", "image":
 	default:
-		return fmt.Errorf("%w: the loader is shim, ipxe or image, not %q", ErrMalformed, plain(s.Loader, 20))
+		return fmt.Errorf("%w: the loader is shim, ipxe or image, not %q", ErrMalformed, wire.Plain(s.Loader, 20))
 	}
 	if len(s.Args) > 16 {
 		return fmt.Errorf("%w: %d words for the kernel, at most 16", ErrMalformed, len(s.Args))
 	}
 	for _, arg := range s.Args {
 		if !argForm.MatchString(arg) {
-			return fmt.Errorf("%w: %q is no word for the kernel's command line", ErrMalformed, plain(arg, 130))
+			return fmt.Errorf("%w: %q is no word for the kernel's command line", ErrMalformed, wire.Plain(arg, 130))
 		}
 	}
 	if s.Hostname != "" {
@@ -64,7 +64,7 @@ func (s *Settings) check() error {
 			return err
 		}
 	}
-	s.Note = plain(s.Note, wire.MaxText)
+	s.Note = wire.Plain(s.Note, wire.MaxText)
 	return CheckRule(s.Disk)
 }
 
@@ -142,9 +142,9 @@ func findMachine(ctx context.Context, q querier, which string) (string, error) {
 	case err != nil:
 		return "", err
 	case len(ids) == 0:
-		return "", fmt.Errorf("machine %q: %w", plain(which, 80), ErrNotFound)
+		return "", fmt.Errorf("machine %q: %w", wire.Plain(which, 80), ErrNotFound)
 	case len(ids) > 1:
-		return "", fmt.Errorf("%w: machine %q: several fit; give one by its id", ErrMalformed, plain(which, 80))
+		return "", fmt.Errorf("%w: machine %q: several fit; give one by its id", ErrMalformed, wire.Plain(which, 80))
 	}
 	return ids[0], nil
 }

@@ -251,7 +251,7 @@ func (o *OperatorAPI) listJobs(ctx context.Context, r *http.Request, _ []byte, _
 func jobNumber(r *http.Request) (int64, error) {
 	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
 	if err != nil {
-		return 0, fmt.Errorf("job %q: %w", plain(r.PathValue("id"), 40), ErrNotFound)
+		return 0, fmt.Errorf("job %q: %w", wire.Plain(r.PathValue("id"), 40), ErrNotFound)
 	}
 	return id, nil
 }
@@ -287,12 +287,12 @@ func (o *OperatorAPI) createJobs(ctx context.Context, _ *http.Request, body []by
 	}
 	order := Order{
 		Kind: req.Kind, Options: req.Options, Answer: req.Answer, NotBefore: req.NotBefore, NotAfter: req.NotAfter, By: by,
-		Image: Image{Ref: plain(req.Image, maxField)},
+		Image: Image{Ref: wire.Plain(req.Image, wire.MaxField)},
 	}
 	if req.Kind == wire.Restore && req.Image != "" {
 		im, err := o.Images.Resolve(ctx, req.Image)
 		if err != nil {
-			return nil, fmt.Errorf("image %q: %w: %v", plain(req.Image, 80), ErrNotFound, err)
+			return nil, fmt.Errorf("image %q: %w: %v", wire.Plain(req.Image, 80), ErrNotFound, err)
 		}
 		order.Image = im
 	}

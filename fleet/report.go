@@ -15,7 +15,7 @@ import (
 func (f *Fleet) report(ctx context.Context, s agentSession, r *wire.Report) (reply wire.Reply, over bool, err error) {
 	reply.Schema = wire.Schema
 	if s.job == 0 || r.Job != strconv.FormatInt(s.job, 10) {
-		return reply, false, fmt.Errorf("job %q is not that of this agent: %w", plain(r.Job, 20), ErrState)
+		return reply, false, fmt.Errorf("job %q is not that of this agent: %w", wire.Plain(r.Job, 20), ErrState)
 	}
 	save := f.hurry // the next report tells the same and more
 	if r.State == wire.Done || r.State == wire.Failed || r.State == wire.Asking {

@@ -57,8 +57,8 @@ func setRule(r *wire.Rule, key, value string) (err error) {
 // changes from boot to boot.
 func CheckRule(r wire.Rule) error {
 	for key, text := range ruleTexts(&r) {
-		if *text != plain(*text, maxField) || strings.ContainsAny(*text, ",=") {
-			return fmt.Errorf("%w: %s %q in a disk rule", ErrMalformed, key, plain(*text, maxField))
+		if *text != wire.Plain(*text, wire.MaxField) || strings.ContainsAny(*text, ",=") {
+			return fmt.Errorf("%w: %s %q in a disk rule", ErrMalformed, key, wire.Plain(*text, wire.MaxField))
 		}
 	}
 	switch {
@@ -100,7 +100,7 @@ var units = []struct {
 
 // ParseSize reads a number of bytes above zero, like 500G or 465.8GiB.
 func ParseSize(text string) (int64, error) {
-	wrong := fmt.Errorf("%w: %q is no size, like 500G or 465GiB", ErrMalformed, plain(text, 40))
+	wrong := fmt.Errorf("%w: %q is no size, like 500G or 465GiB", ErrMalformed, wire.Plain(text, 40))
 	for _, unit := range units {
 		number, ok := strings.CutSuffix(text, unit.name)
 		if !ok {

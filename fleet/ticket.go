@@ -99,7 +99,7 @@ func (d *Director) decideStranger(ctx context.Context, q querier, c pxe.Client) 
 
 // identity returns by what a client that asks to boot is known.
 func (d *Director) identity(c pxe.Client) identity {
-	id := identity{uuid: tellingUUID(canonicalUUID(c.UUID), d.SharedUUIDs), serial: tellingSerial(plain(c.Serial, maxField))}
+	id := identity{uuid: tellingUUID(canonicalUUID(c.UUID), d.SharedUUIDs), serial: tellingSerial(wire.Plain(c.Serial, wire.MaxField))}
 	if mac := canonicalMAC(c.MAC.String()); mac != "" {
 		id.macs = []string{mac}
 	}

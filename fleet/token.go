@@ -17,6 +17,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"slipcast/agent/wire"
 )
 
 // TokenFile is the name of the file with the operator's token in the state
@@ -35,7 +37,7 @@ func OperatorToken(dir string) (string, error) {
 		return "", err
 	}
 	token := strings.TrimSpace(string(text))
-	if len(token) < 16 || len(token) > 128 || token != plain(token, 128) {
+	if len(token) < 16 || len(token) > 128 || token != wire.Plain(token, 128) {
 		return "", fmt.Errorf("%s: a token has 16 to 128 printable characters on one line", path)
 	}
 	return token, nil

@@ -67,9 +67,9 @@ func pathID(sys fs.FS, place, name string) string {
 	case scsi != "":
 		return parent + "-scsi" + scsiPart(sys, place, scsi)
 	case mmc:
-		return Clean(parent)
+		return clean(parent)
 	}
-	return Clean(parent) // virtio-blk
+	return clean(parent) // virtio-blk
 }
 
 func cmpOr(a, b string) string {

@@ -101,7 +101,7 @@ func mismatch(rule wire.Rule, d wire.Disk) string {
 	case rule.Model != "" && !hasPrefixFold(d.Model, rule.Model):
 		return "another model is wanted"
 	case rule.Transport != "" && !strings.EqualFold(rule.Transport, d.Transport):
-		return "it is not on " + Clean(rule.Transport)
+		return "it is not on " + clean(rule.Transport)
 	case rule.Min > 0 && d.Size < rule.Min:
 		return fmt.Sprintf("it is smaller than %d bytes", rule.Min)
 	case rule.Max > 0 && d.Size > rule.Max:
@@ -126,7 +126,7 @@ func ruleText(r wire.Rule) string {
 		{"serial", r.Serial}, {"wwn", r.WWN}, {"path", r.Path}, {"model", r.Model}, {"transport", r.Transport},
 	} {
 		if f.value != "" {
-			list = append(list, f.name+"="+Clean(f.value))
+			list = append(list, f.name+"="+clean(f.value))
 		}
 	}
 	if r.Min > 0 {

@@ -51,15 +51,15 @@ func place(sys fs.FS, name string) string {
 
 func disk(sys fs.FS, name string, info *blockdev.Info) wire.Disk {
 	d := wire.Disk{
-		Name: Clean(name), Path: pathOf(sys, name), Model: Clean(info.Model), Serial: Clean(info.Serial),
+		Name: clean(name), Path: pathOf(sys, name), Model: clean(info.Model), Serial: clean(info.Serial),
 		WWN: wwn(sys, name), Transport: info.Transport, Size: info.Size, Sector: info.LogicalSector,
 		Removable: info.Removable, ReadOnly: info.ReadOnly, External: external(sys, name),
 	}
 	switch {
 	case len(info.Mounts) > 0:
-		d.InUse = Clean("mounted on " + info.Mounts[0])
+		d.InUse = clean("mounted on " + info.Mounts[0])
 	case len(info.Holders) > 0:
-		d.InUse = Clean("used by " + strings.Join(info.Holders, ", "))
+		d.InUse = clean("used by " + strings.Join(info.Holders, ", "))
 	}
 	return d
 }
@@ -128,7 +128,7 @@ func Modaliases(list []string) []string {
 	const most = 2048
 	var out []string
 	for _, s := range list {
-		if s = Clean(s); s != "" && len(out) < most {
+		if s = clean(s); s != "" && len(out) < most {
 			out = append(out, s)
 		}
 	}

@@ -304,14 +304,3 @@ func TestAnswer(t *testing.T) {
 		}
 	}
 }
-
-// Cleaned texts are printable, bounded, and stay as they are.
-func FuzzClean(f *testing.F) {
-	f.Add("a\x00b  \x1b[31m\xff")
-	f.Fuzz(func(t *testing.T, s string) {
-		got := Clean(s)
-		if len(got) > maxText || strings.ContainsAny(got, "\x00\x1b\n") || Clean(got) != got {
-			t.Errorf("Clean(%q) = %q", s, got)
-		}
-	})
-}

@@ -48,7 +48,7 @@ func told(s string) string {
 }
 
 func join(parts ...string) string {
-	return Clean(strings.Join(parts, " "))
+	return clean(strings.Join(parts, " "))
 }
 
 // cpu returns the model of the first processor. On arm64 the kernel knows

@@ -21,14 +21,14 @@ func NICs(sys fs.FS, permanent func(name string) string) []wire.NIC {
 		if !Wired(sys, name) || len(list) == maxNICs {
 			continue
 		}
-		nic := wire.NIC{Name: Clean(name), MAC: strings.ToLower(attr(sys, "class/net", name, "address"))}
+		nic := wire.NIC{Name: clean(name), MAC: strings.ToLower(attr(sys, "class/net", name, "address"))}
 		if permanent != nil {
 			if mac := strings.ToLower(permanent(name)); mac != "" {
 				nic.MAC = mac
 			}
 		}
 		device := resolve(sys, path.Join(resolve(sys, path.Join("class/net", name)), "device"))
-		nic.Driver = Clean(path.Base(resolve(sys, path.Join(device, "driver"))))
+		nic.Driver = clean(path.Base(resolve(sys, path.Join(device, "driver"))))
 		if nic.Driver == "driver" {
 			nic.Driver = ""
 		}
@@ -71,5 +71,5 @@ func busOf(sys fs.FS, name, device string) string {
 	if bus == "subsystem" {
 		return ""
 	}
-	return Clean(bus)
+	return clean(bus)
 }

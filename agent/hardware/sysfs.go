@@ -7,31 +7,12 @@ import (
 	"path"
 	"strconv"
 	"strings"
-	"unicode"
-	"unicode/utf8"
+
+	"slipcast/agent/wire"
 )
 
-// maxText bounds a text of the inventory, in bytes.
-const maxText = 256
-
-// Clean makes a text of a device printable: valid UTF-8, single blanks, at most
-// 256 bytes.
-func Clean(s string) string {
-	s = strings.Map(func(r rune) rune {
-		switch {
-		case r == 0:
-			return ' '
-		case r == utf8.RuneError || !unicode.IsPrint(r) && !unicode.IsSpace(r):
-			return '?'
-		}
-		return r
-	}, s[:min(len(s), 4*maxText)])
-	s = strings.Join(strings.Fields(s), " ")
-	if len(s) > maxText {
-		s = strings.TrimRight(strings.ToValidUTF8(s[:maxText], ""), " ")
-	}
-	return s
-}
+// clean makes a text of a device plain.
+func clean(s string) string { return wire.Plain(s, wire.MaxField) }
 
 // attr returns the text of a file, cleaned; empty if it cannot be read.
 func attr(fsys fs.FS, name ...string) string {
@@ -39,7 +20,7 @@ func attr(fsys fs.FS, name ...string) string {
 	if err != nil {
 		return ""
 	}
-	return Clean(string(text))
+	return clean(string(text))
 }
 
 // number returns the number in a file; 0 if there is none.
@@ -81,7 +62,7 @@ func field(fsys fs.FS, name, key string) string {
 	for scan.Scan() {
 		k, value, ok := strings.Cut(scan.Text(), ":")
 		if ok && strings.TrimSpace(k) == key {
-			return Clean(value)
+			return clean(value)
 		}
 	}
 	return ""

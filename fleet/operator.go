@@ -49,7 +49,7 @@ func (o *OperatorAPI) Handler() http.Handler {
 		o.live.fleet = o.Fleet
 	})
 	mux := http.NewServeMux()
-	policy := contentPolicy(pageHTML)
+	policy := ContentPolicy(pageHTML)
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Security-Policy", policy)
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
@@ -94,9 +94,11 @@ func protect(h http.Handler) http.Handler {
 	})
 }
 
-// contentPolicy lets a page use what is in it and ask its own server, and
-// nothing else: Content Security Policy Level 3.
-func contentPolicy(page string) string {
+// ContentPolicy returns the Content-Security-Policy of a page of HTML, which
+// lets it use its own style and script elements, one of each and without
+// attributes, and pictures that are in it, and ask its own server, and nothing
+// else: Content Security Policy Level 3.
+func ContentPolicy(page string) string {
 	return fmt.Sprintf("default-src 'none'; img-src data:; style-src %s; script-src %s; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 		inlineHash(page, "style"), inlineHash(page, "script"))
 }

@@ -2,17 +2,15 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
 	_ "embed"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
+	"slipcast/fleet"
 	"slipcast/multicast"
 )
 
@@ -53,7 +51,7 @@ func openStatusPage(addr string, status func() multicast.Status) (*statusPage, e
 }
 
 func newStatusPage(status func() multicast.Status) *statusPage {
-	return &statusPage{status: status, ended: make(chan struct{}), csp: contentPolicy(statusHTML)}
+	return &statusPage{status: status, ended: make(chan struct{}), csp: fleet.ContentPolicy(statusHTML)}
 }
 
 // url returns where the page is.
@@ -151,21 +149,6 @@ func (p *statusPage) object() []byte {
 		panic(err) // all values are strings, finite numbers, and lists of them
 	}
 	return text
-}
-
-// contentPolicy lets a page use what is in it and ask its own server, and
-// nothing else: Content Security Policy Level 3.
-func contentPolicy(page string) string {
-	return fmt.Sprintf("default-src 'none'; style-src %s; script-src %s; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-		inlineHash(page, "style"), inlineHash(page, "script"))
-}
-
-// inlineHash returns the source expression of the element's contents.
-func inlineHash(page, element string) string {
-	_, rest, _ := strings.Cut(page, "<"+element+">")
-	contents, _, _ := strings.Cut(rest, "</"+element+">")
-	sum := sha256.Sum256([]byte(contents))
-	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }
 
 // A boundedListener has at most as many connections as there is room in open;

@@ -34,7 +34,23 @@ var rows = map[string][]string{
 	"pxe/tftp":    {},
 	"pxe/debian":  {},
 	"pxe/bootenv": {"pxe/debian"},
-	"catalog":     {"image", "partition", "partition/fsmap", "internal/blockdev", "internal/progress"},
+
+	"catalog/version":   {},
+	"catalog/condition": {"catalog/version"},
+	"catalog/bundle":    {"catalog/version", "catalog/condition"},
+	"catalog/trust":     {"catalog/bundle", "catalog/version"},
+	"catalog/root":      {"partition", "partition/fsmap", "internal/blockdev"},
+	"catalog/sandbox":   {"catalog/root"},
+	"catalog/probe":     {"catalog/root", "catalog/condition", "catalog/version", "catalog/bundle"},
+	"catalog/plan":      {"catalog/bundle", "catalog/condition", "catalog/version", "catalog/trust"},
+	"catalog/apply": {
+		"catalog/bundle", "catalog/root", "catalog/sandbox", "catalog/probe", "catalog/condition", "catalog/version",
+	},
+	"catalog/bake": {
+		"catalog/bundle", "catalog/root", "catalog/apply", "catalog/plan", "catalog/probe", "catalog/condition", "catalog/trust",
+		"image", "partition", "partition/fsmap", "internal/blockdev", "internal/progress",
+	},
+	"catalog/depot": {"catalog/bundle", "catalog/trust", "image", "image/store"},
 
 	"agent/wire":     {},
 	"agent/kmod":     {},
@@ -44,13 +60,17 @@ var rows = map[string][]string{
 
 	"agent": {
 		"agent/wire", "agent/kmod", "agent/hardware", "agent/uefi", "agent/fresh",
-		"image", "multicast", "catalog",
-		"partition", "partition/fsmap", "internal/blockdev", "internal/progress",
+		"image", "multicast", "catalog/trust", "catalog/bundle", "catalog/root", "catalog/plan", "catalog/probe", "catalog/apply", "catalog/sandbox",
+		"catalog/condition", "partition", "partition/fsmap", "internal/blockdev", "internal/progress",
 	},
-	"fleet": {"agent/wire", "image", "image/store", "multicast", "pxe", "catalog"},
+	"fleet": {
+		"agent/wire", "image", "image/store", "multicast", "pxe", "catalog/trust", "catalog/bundle", "catalog/plan", "catalog/condition",
+	},
 
 	"cmd/slipcast": {
-		"image", "image/store", "multicast", "pxe", "pxe/tftp", "pxe/debian", "pxe/bootenv", "catalog",
+		"image", "image/store", "multicast", "pxe", "pxe/tftp", "pxe/debian", "pxe/bootenv",
+		"catalog/version", "catalog/condition", "catalog/bundle", "catalog/trust", "catalog/root", "catalog/sandbox", "catalog/probe", "catalog/plan",
+		"catalog/apply", "catalog/bake", "catalog/depot",
 		"agent", "agent/wire", "agent/hardware", "agent/uefi", "fleet",
 		"partition", "partition/fsmap", "internal/blockdev", "internal/progress",
 	},
@@ -147,11 +167,13 @@ func faults(p pkg) []string {
 
 // floors is the picture of the house, from the ground up.
 var floors = [][]string{
-	{"internal/blockdev", "internal/progress", "internal/layout", "pxe/tftp", "pxe/debian", "agent/wire", "agent/kmod", "agent/uefi"},
-	{"partition", "agent/hardware", "pxe/bootenv"},
-	{"partition/fsmap", lab, "agent/fresh"},
-	{"image", "multicast", "pxe"},
-	{"image/store", "catalog"},
+	{"internal/blockdev", "internal/progress", "internal/layout", "pxe/tftp", "pxe/debian", "agent/wire", "agent/kmod", "agent/uefi", "catalog/version"},
+	{"partition", "agent/hardware", "pxe/bootenv", "catalog/condition"},
+	{"partition/fsmap", lab, "agent/fresh", "catalog/bundle"},
+	{"image", "multicast", "pxe", "catalog/root", "catalog/trust"},
+	{"image/store", "catalog/sandbox", "catalog/probe", "catalog/plan"},
+	{"catalog/apply", "catalog/depot"},
+	{"catalog/bake"},
 	{"agent", "fleet"},
 	{"cmd/slipcast"},
 }

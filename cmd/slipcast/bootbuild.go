@@ -185,6 +185,11 @@ func (opt *bootBuildOptions) settleTicket() error {
 		}
 		return nil
 	}
+	for _, w := range opt.build.Args {
+		if err := bootenv.CheckArg(w); err != nil {
+			return usagef("boot build: --args: %w", err)
+		}
+	}
 	u, err := url.Parse(opt.server)
 	if err != nil || u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
 		return usagef("boot build: --server: %q is not https://ADDRESS:PORT", opt.server)

@@ -20,10 +20,14 @@ initrd /INITRD
 boot
 `
 
-// plainWord tells whether GRUB takes w as one word with nothing special in it.
-func plainWord(w string) bool {
+// CheckArg refuses what GRUB does not take as one word with nothing special in
+// it, for the kernel's command line: see [Options.Args].
+func CheckArg(w string) error {
 	const safe = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._,:=/@+-"
-	return w != "" && strings.Trim(w, safe) == ""
+	if w == "" || strings.Trim(w, safe) != "" {
+		return fmt.Errorf("kernel argument %q: not one plain word", w)
+	}
+	return nil
 }
 
 // An image is what goes into a boot.img.
@@ -40,8 +44,8 @@ type image struct {
 func (i *image) build() ([]byte, error) {
 	args := ""
 	for _, w := range i.args {
-		if !plainWord(w) {
-			return nil, fmt.Errorf("kernel argument %q: not one plain word", w)
+		if err := CheckArg(w); err != nil {
+			return nil, err
 		}
 		args += " " + w
 	}

@@ -157,7 +157,7 @@ func (a *agent) obey(ctx context.Context, w wire.Welcome) (f fate, stay bool) {
 	f.end = wire.Reboot
 	if w.Job == nil {
 		if w.Reason != "" {
-			a.screen.say("no job: %s", w.Reason)
+			a.screen.remind("no job: " + w.Reason)
 		}
 	} else {
 		err := a.work(ctx, w.Job)

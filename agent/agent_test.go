@@ -649,6 +649,26 @@ func TestEnds(t *testing.T) {
 	}
 }
 
+// An agent that stays says why it has no job when that is news, and not
+// whenever it has asked.
+func TestStaySaysOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		idle, other := wire.Welcome{Schema: 1, End: wire.Stay, Reason: "there  is none"}, wire.Welcome{Schema: 1, End: wire.Stay, Reason: "it is ambiguous"}
+		survey := wire.Welcome{Schema: 1, Token: "session", Job: &wire.Job{ID: "1", Kind: wire.Survey, End: wire.Stay}}
+		r := &room{welcomes: []wire.Welcome{idle, idle, idle, other, other, idle, idle, survey, idle, idle, {Schema: 1, End: wire.PowerOff}}}
+		r.run(t)
+		var got []string
+		for line := range strings.Lines(r.screen.String()) {
+			if _, why, ok := strings.Cut(strings.TrimSpace(line), "no job: "); ok {
+				got = append(got, why)
+			}
+		}
+		if want := []string{"there is none", "it is ambiguous", "there is none", "there is none"}; !slices.Equal(got, want) {
+			t.Errorf("it says %q, want %q:\n%s", got, want, r.screen.String())
+		}
+	})
+}
+
 // Nobody waits for a server for ever.
 func TestNoServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

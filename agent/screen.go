@@ -16,8 +16,11 @@ const (
 	progressEvery = 10 * time.Second       // on a serial line
 )
 
-// maxLines is how much of the log a screen remembers.
-const maxLines = 200
+// What a screen remembers of the log.
+const (
+	maxLines = 200
+	maxLine  = 1024 // bytes of a line
+)
 
 // A console is what somebody may look at.
 type console struct {
@@ -68,7 +71,7 @@ func (s *screen) run(stop <-chan struct{}) {
 
 // say shows a line on every console, and tells it to whom it concerns.
 func (s *screen) say(format string, args ...any) {
-	text := wire.Plain(fmt.Sprintf(format, args...), 1024)
+	text := wire.Plain(fmt.Sprintf(format, args...), maxLine)
 	s.mu.Lock()
 	s.view.Lines = append(s.view.Lines, text)
 	if len(s.view.Lines) > maxLines {
@@ -81,6 +84,14 @@ func (s *screen) say(format string, args ...any) {
 		log(text)
 	}
 	s.write("slipcast agent: " + text)
+}
+
+// remind says a line that is not news: not if nothing was said since it was.
+func (s *screen) remind(text string) {
+	said := s.last()
+	if n := len(said); n == 0 || said[n-1] != wire.Plain(text, maxLine) {
+		s.say("%s", text)
+	}
 }
 
 // tee makes every line that is said go to log, too; nil ends that.

@@ -190,7 +190,7 @@ func (p *labProcess) find(kind string, holds func(o map[string]any) bool) map[st
 // await waits until the process has printed such an object.
 func (p *labProcess) await(kind string, holds func(o map[string]any) bool) (found map[string]any) {
 	p.t.Helper()
-	labUntil(p.t, p.what+" prints "+kind, func() bool {
+	inNet().until(p.t, p.what+" prints "+kind, func() bool {
 		over := p.isOver()
 		found = p.find(kind, holds)
 		return found != nil || over
@@ -277,7 +277,7 @@ func (p *labProcess) kill() {
 // awaitWritten waits until a receiver has written n bytes.
 func (p *labProcess) awaitWritten(n int64) {
 	p.t.Helper()
-	labUntil(p.t, fmt.Sprintf("%s writes %d bytes", p.what, n), func() bool {
+	inNet().until(p.t, fmt.Sprintf("%s writes %d bytes", p.what, n), func() bool {
 		if p.isOver() {
 			p.t.Fatalf("%s ended before it had written %d bytes", p.what, n)
 		}
@@ -285,17 +285,24 @@ func (p *labProcess) awaitWritten(n int64) {
 	})
 }
 
-// labUntil waits until something has come true.
-func labUntil(t testing.TB, what string, true func() bool) {
+// A labWait is how often, and how long, a test looks whether something has
+// come true.
+type labWait struct{ every, most time.Duration }
+
+// inNet is for a labNet.
+func inNet() labWait { return labWait{10 * time.Millisecond, labPatience} }
+
+// until waits until something has come true.
+func (w labWait) until(t testing.TB, what string, true func() bool) {
 	t.Helper()
-	tick := time.NewTicker(10 * time.Millisecond)
+	tick := time.NewTicker(w.every)
 	defer tick.Stop()
-	late := time.After(labPatience)
+	late := time.After(w.most)
 	for !true() {
 		select {
 		case <-tick.C:
 		case <-late:
-			t.Fatalf("%s: not within %v", what, labPatience)
+			t.Fatalf("%s: not within %v", what, w.most)
 		}
 	}
 }

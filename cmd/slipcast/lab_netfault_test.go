@@ -147,8 +147,8 @@ func TestRootNetNoQuerier(t *testing.T) {
 	group, _, _ := strings.Cut(fmt.Sprint(s.await("session", nil)["group"]), ":")
 	all := []*labProcess{n.receive(1, targets[0]), n.receive(2, targets[1])}
 	joined := func() bool { return strings.Contains(n.exec("sw", "bridge", "mdb", "show"), "grp "+group+" ") }
-	labUntil(t, "the switch learns the group", joined)
-	labUntil(t, "the switch forgets the group", func() bool { return !joined() })
+	inNet().until(t, "the switch learns the group", joined)
+	inNet().until(t, "the switch forgets the group", func() bool { return !joined() })
 	for i, r := range all {
 		o := r.result("received")
 		x.want(t, targets[i])

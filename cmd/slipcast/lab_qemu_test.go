@@ -140,7 +140,7 @@ func (r *qemuRoom) jobs(args ...string) (list []fleet.Job) {
 // awaitJob waits until a job is as holds wants it, and returns it.
 func (r *qemuRoom) awaitJob(id int64, what string, holds func(j *fleet.Job) bool) (j fleet.Job) {
 	r.t.Helper()
-	qemuUntil(r.t, fmt.Sprintf("job %d %s", id, what), func() bool {
+	inRoom().until(r.t, fmt.Sprintf("job %d %s", id, what), func() bool {
 		j = r.job(id)
 		if !j.State.Open() && !holds(&j) {
 			r.t.Fatalf("job %d is %s and not %s: %s", id, j.State, what, j.Error)

@@ -16,24 +16,9 @@ import (
 	"time"
 )
 
-// qemuPatience is how long a test waits for anything in a room: two machines
-// share what two slow cores can do for them.
-const qemuPatience = 5 * time.Minute
-
-// qemuUntil waits until something has come true.
-func qemuUntil(t testing.TB, what string, true func() bool) {
-	t.Helper()
-	tick := time.NewTicker(200 * time.Millisecond)
-	defer tick.Stop()
-	late := time.After(qemuPatience)
-	for !true() {
-		select {
-		case <-tick.C:
-		case <-late:
-			t.Fatalf("%s: not within %v", what, qemuPatience)
-		}
-	}
-}
+// inRoom is for machines in QEMU, two of which share what two slow cores can do
+// for them.
+func inRoom() labWait { return labWait{200 * time.Millisecond, 5 * time.Minute} }
 
 // A qemuProcess is a server or a machine that is switched on. What it prints
 // is kept with the times.
@@ -136,7 +121,7 @@ var qemuFailed = regexp.MustCompile(`slipcast agent: job \S+ \S+ failed: .*`)
 func (p *qemuProcess) await(pattern string) (at time.Time, parts []string) {
 	p.t.Helper()
 	compiled := regexp.MustCompile(pattern)
-	qemuUntil(p.t, p.what+" prints "+pattern, func() bool {
+	inRoom().until(p.t, p.what+" prints "+pattern, func() bool {
 		over := p.isOver()
 		_, _, failed := p.find(p.next, qemuFailed)
 		var number int
@@ -270,7 +255,7 @@ func (m *qemuMachine) written() int64 {
 // awaitWritten waits until the machine has written n bytes to its first disk.
 func (m *qemuMachine) awaitWritten(n int64) {
 	m.t.Helper()
-	qemuUntil(m.t, fmt.Sprintf("%s writes %d bytes", m.name, n), func() bool { return m.written() >= n })
+	inRoom().until(m.t, fmt.Sprintf("%s writes %d bytes", m.name, n), func() bool { return m.written() >= n })
 }
 
 // qemuEmpty makes the file of an empty disk of 3 GiB.

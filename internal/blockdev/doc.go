@@ -18,6 +18,7 @@
 // this one.
 //
 // [GrowFilesystem] lets a file system fill a partition that was made larger.
+// [AttachLoop] shows a part of a file as a device of its own.
 // [Stat] and [List] describe devices for people and make no claim.
 //
 // What the checks know comes from /proc/self/mountinfo, /proc/swaps and

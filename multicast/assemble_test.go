@@ -17,7 +17,7 @@ const (
 func testAssembler(budget int, sizes ...int) *assembler {
 	a := newAssembler(testSymbol, testStride, 0, len(sizes), nil, budget)
 	all := newFrameSet(len(sizes))
-	all.addAll()
+	all.addRange(0, all.size())
 	a.know(func(f int) int { return sizes[f] }, all)
 	return a
 }
@@ -220,7 +220,7 @@ func TestAssembleReportSize(t *testing.T) {
 			a := newAssembler(testSymbol, testStride, 0, frames, nil, 1<<40)
 			a.dry = true
 			all := newFrameSet(frames)
-			all.addAll()
+			all.addRange(0, all.size())
 			a.know(func(int) int { return tt.size }, all)
 			for f := range uint32(frames) {
 				tt.give(a, f)

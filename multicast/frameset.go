@@ -85,17 +85,6 @@ func (s *frameSet) clone() *frameSet {
 	return &c
 }
 
-// addAll puts all numbers into the set.
-func (s *frameSet) addAll() {
-	for i := range s.words {
-		s.words[i] = ^uint64(0)
-	}
-	if n := s.n % 64; n != 0 {
-		s.words[len(s.words)-1] = 1<<n - 1
-	}
-	s.count = s.n
-}
-
 // addRange puts the numbers from start up to end into the set.
 func (s *frameSet) addRange(start, end int) {
 	for i := start; i < end; i++ {

@@ -54,7 +54,7 @@ func sameSet(t *testing.T, s *frameSet, naive map[int]bool, n int) {
 func TestFrameSetAll(t *testing.T) {
 	for _, n := range []int{0, 1, 63, 64, 65, 128} {
 		s := newFrameSet(n)
-		s.addAll()
+		s.addRange(0, s.size())
 		if s.len() != n || s.next(n-1) != n-1 || s.gap(0) != n || s.has(n) {
 			t.Errorf("n %d: %d members, the last %d, gap %d", n, s.len(), s.next(n-1), s.gap(0))
 		}

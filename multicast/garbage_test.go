@@ -16,7 +16,7 @@ func TestIntakeNoGarbage(t *testing.T) {
 	x.coder = newCoder(symbol)
 	x.asm = newAssembler(symbol, x.coder.stride(), 0, frames, func(int) int { return size }, 16<<20)
 	all := newFrameSet(frames)
-	all.addAll()
+	all.addRange(0, all.size())
 	x.asm.know(x.asm.size, all)
 	in := &intake{v: &visit{x: x, interval: time.Second}, size: datagramSize(symbol), tag: 1}
 	in.sealers[0] = newSealer(secret, 1, 0, 0)

@@ -165,7 +165,7 @@ func TestStuck(t *testing.T) {
 	now := time.Unix(1000, 0)
 	l := newLane(laneOptions{frames: 2, size: func(int) int { return 5 * roomSymbol }, symbol: roomSymbol, rate: 98e6, floor: 5e6, wire: roomWire})
 	all := newFrameSet(2)
-	all.addAll()
+	all.addRange(0, all.size())
 	l.join(1, now)
 	l.need(1, all)
 	steps := []struct {

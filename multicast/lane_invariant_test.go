@@ -189,7 +189,7 @@ func TestHorizon(t *testing.T) {
 	l := newLane(laneOptions{frames: frames, size: func(int) int { return 1 }, symbol: roomSymbol, rate: 1e9, floor: 5e6, wire: roomWire})
 	l.started = true
 	all := newFrameSet(frames)
-	all.addAll()
+	all.addRange(0, all.size())
 	l.join(1, now)
 	l.need(1, all)
 	done := &report{}

@@ -153,7 +153,7 @@ func TestReportOfOldLane(t *testing.T) {
 	now := r.now
 	l := r.lane
 	all := newFrameSet(4)
-	all.addAll()
+	all.addRange(0, all.size())
 	l.join(1, now)
 	l.need(1, all)
 	for range 50 {

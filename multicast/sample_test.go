@@ -13,7 +13,7 @@ func sampleLane(peers int) *lane {
 	l := newLane(laneOptions{frames: 100, size: func(int) int { return 10 * roomSymbol }, symbol: roomSymbol, rate: 50e6, floor: 5e6, wire: roomWire})
 	l.started = true
 	all := newFrameSet(100)
-	all.addAll()
+	all.addRange(0, all.size())
 	for id := range peers {
 		l.join(id, time.Unix(1000, 0))
 		l.need(id, all)

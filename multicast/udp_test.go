@@ -75,7 +75,7 @@ func openReceiver(t testing.TB, opt receiverOptions, mode string) *dataReceiver 
 		setInt(t, r.conn, unix.SOL_UDP, unix.UDP_GRO, 0)
 	}
 	r.mode.Store(mode)
-	if err := r.setDeadline(time.Now().Add(patience)); err != nil {
+	if err := r.conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
 	return r
@@ -374,14 +374,14 @@ func TestDeadline(t *testing.T) {
 	for _, mode := range offloads.receive {
 		r := openReceiver(t, receiverOptions{Interface: lo, Group: group}, mode)
 		s := openSender(t, senderOptions{Interface: lo, Group: group}, offloadGSO)
-		if err := r.setDeadline(time.Now().Add(time.Millisecond)); err != nil {
+		if err := r.conn.SetReadDeadline(time.Now().Add(time.Millisecond)); err != nil {
 			t.Fatal(err)
 		}
 		err := r.receive(func([]byte) { t.Error("received something") })
 		if !errors.Is(err, os.ErrDeadlineExceeded) || !strings.Contains(err.Error(), group.String()+" on lo") {
 			t.Errorf("%s: receive = %v, want %v with group and interface", mode, err, os.ErrDeadlineExceeded)
 		}
-		if err := r.setDeadline(time.Now().Add(patience)); err != nil {
+		if err := r.conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
 			t.Fatal(err)
 		}
 		checkTrain(t, s, r, 3000, 1400)

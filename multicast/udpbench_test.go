@@ -33,7 +33,7 @@ func BenchmarkReceive(b *testing.B) {
 				lo, group := loopback(b)
 				r := openReceiver(b, receiverOptions{Interface: lo, Group: group}, mode)
 				s := openSender(b, senderOptions{Interface: lo, Group: group}, sending)
-				if err := r.setDeadline(time.Time{}); err != nil {
+				if err := r.conn.SetReadDeadline(time.Time{}); err != nil {
 					b.Fatal(err)
 				}
 				train := pattern(maxTrain * 1440)

@@ -8,7 +8,6 @@ import (
 	"os"
 	"sync/atomic"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -198,9 +197,6 @@ func (r *dataReceiver) explain(err error) error {
 	}
 	return fmt.Errorf("receiving %v on %s: %w", r.Group, r.Interface.Name, err)
 }
-
-// setDeadline sets when receive stops waiting; the zero time is never.
-func (r *dataReceiver) setDeadline(t time.Time) error { return r.conn.SetReadDeadline(t) }
 
 // rejoin leaves the group and joins it again, so that switches hear of it. What
 // arrives in between is lost. The error wraps errLinkDown if the interface is

@@ -18,7 +18,6 @@ const (
 const (
 	ntfsCompressed = 0x00FF // any method
 	ntfsEncrypted  = 0x4000
-	ntfsSparse     = 0x8000
 )
 
 // An ntfsAttr is an attribute of a file, or a part of one.

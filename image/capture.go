@@ -25,6 +25,13 @@ type CaptureOptions struct {
 	Parent  *Image // frames of chunks that did not change are copied from it
 	Workers int    // chunks that are worked on side by side; 0 is one for each processor
 
+	// Changed tells whether a byte of an extent of the disk may differ from
+	// the disk in Parent, of which bytes that are not in use count as zeros.
+	// A chunk that it leaves alone, and of which the same bytes are in use,
+	// is taken from the parent unread. It is called from several goroutines.
+	// If it is nil, all may have changed.
+	Changed func(partition.Extent) bool
+
 	// ChunkSize in bytes, a power of two from 256 KiB to 16 MiB; 0 is the
 	// parent's, or else 1 MiB.
 	ChunkSize int64

@@ -28,8 +28,11 @@ func newPacker(c *capturer) (*packer, error) {
 
 func (p *packer) close() { _ = p.enc.Close() } // it has no writer to flush
 
-// pack reads the chunk of j and sets its frame and its digests.
+// pack sets the frame of j and its digests, from the disk or from the parent.
 func (p *packer) pack(j *job) error {
+	if f, ok := p.parentFrame(j.Frame); ok && p.unchanged(j.Extent) {
+		return p.inherit(j, f)
+	}
 	raw := p.raw[:j.Length]
 	if err := p.read(raw, j.Start); err != nil {
 		return err
@@ -78,30 +81,63 @@ func (p *packer) packData(j *job, raw []byte) error {
 	return nil
 }
 
-// reuse takes the frame of j from the parent if the parent has the same chunk
-// in the same place and its frame is intact.
-func (p *packer) reuse(j *job) (bool, error) {
+// parentFrame returns the frame of the chunk that the parent has in the place of
+// f, if it has one that can be checked without its content.
+func (p *packer) parentFrame(f Frame) (Frame, bool) {
 	parent := p.opt.Parent
-	if parent == nil || j.Start >= parent.Manifest.Size {
+	if parent == nil || parent.frameSums == nil || f.Start >= parent.Manifest.Size {
+		return Frame{}, false
+	}
+	old := parent.FrameAt(f.Start)
+	return old, !old.Hole && old.Extent == f.Extent
+}
+
+// unchanged reports whether the caller of Capture knows that e is as it is in
+// the parent, which has all of it.
+func (p *packer) unchanged(e partition.Extent) bool {
+	parent := p.opt.Parent
+	return p.opt.Changed != nil && !parent.ReadErrors.Touches(e) && sameWithin(p.m.Used, parent.Used, e) && !p.opt.Changed(e)
+}
+
+// inherit takes the chunk of j unread from the parent, where it is f.
+func (p *packer) inherit(j *job, f Frame) error {
+	parent, m := p.opt.Parent, p.m
+	m.quick[j.Chunk], m.frameSums[j.Chunk] = parent.quick[f.Chunk], parent.frameSums[f.Chunk]
+	if j.Length == m.ChunkSize && parent.digests[f.Chunk] == p.blank.digest {
+		p.packZeros(j, nil)
+		m.frameSums[j.Chunk] = xxhash.Sum64(j.packed)
+		return nil
+	}
+	return p.copyFrame(j, f)
+}
+
+// reuse takes the frame of j, which was read, from the parent if the parent has
+// the same chunk in the same place.
+func (p *packer) reuse(j *job) (bool, error) {
+	f, ok := p.parentFrame(j.Frame)
+	if !ok || p.opt.Parent.quick[f.Chunk] != p.m.quick[j.Chunk] {
 		return false, nil
 	}
-	f := parent.FrameAt(j.Start)
-	if f.Hole || f.Extent != j.Extent || parent.quick[f.Chunk] != p.m.quick[j.Chunk] || parent.frameSums == nil {
-		return false, nil
-	}
+	return true, p.copyFrame(j, f)
+}
+
+// copyFrame takes the frame of j from the parent, where its chunk is f, if it
+// is intact there.
+func (p *packer) copyFrame(j *job, f Frame) error {
+	parent := p.opt.Parent
 	var err error
-	if j.packed, err = parent.ReadFrame(f, j.packed); err != nil {
-		return false, fmt.Errorf("reading the parent image: %w", &ChunkError{f.Chunk, f.Start, err})
+	if j.packed, err = parent.ReadFrame(f, j.packed); err == nil {
+		err = checkFrame(j.packed, f.Length, parent.ChunkSize)
 	}
-	if err = checkFrame(j.packed, f.Length, parent.ChunkSize); err == nil && xxhash.Sum64(j.packed) != parent.frameSums[f.Chunk] {
+	if err == nil && xxhash.Sum64(j.packed) != parent.frameSums[f.Chunk] {
 		err = ErrDigest
 	}
 	if err != nil {
-		return false, fmt.Errorf("reading the parent image: %w", &ChunkError{f.Chunk, f.Start, err})
+		return fmt.Errorf("reading the parent image: %w", &ChunkError{f.Chunk, f.Start, err})
 	}
 	p.m.digests[j.Chunk] = parent.digests[f.Chunk]
 	j.kind = reused
-	return true, nil
+	return nil
 }
 
 // read fills raw with the chunk at offset start, unused bytes as zeros.

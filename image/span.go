@@ -46,3 +46,17 @@ func clearUnused(raw []byte, start int64, used partition.Extents) {
 	}
 	clear(raw[at-start:])
 }
+
+// sameWithin reports whether a and b have the same bytes of e.
+func sameWithin(a, b partition.Extents, e partition.Extent) bool {
+	a, b = a.From(e.Start), b.From(e.Start)
+	for i := 0; ; i++ {
+		endA, endB := i == len(a) || a[i].Start >= e.End(), i == len(b) || b[i].Start >= e.End()
+		if endA || endB {
+			return endA && endB
+		}
+		if a[i].Intersect(e) != b[i].Intersect(e) {
+			return false
+		}
+	}
+}

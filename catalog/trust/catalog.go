@@ -1,0 +1,87 @@
+package trust
+
+import (
+	"fmt"
+	"time"
+
+	"slipcast/catalog/bundle"
+)
+
+// Versions are the numbers of the metadata of a catalog, from 1. Zero is any.
+type Versions struct {
+	Root      int64 `json:"root"`
+	Timestamp int64 `json:"timestamp"`
+	Snapshot  int64 `json:"snapshot"`
+	Targets   int64 `json:"targets"`
+}
+
+// A Catalog is what a machine may be given. It is not changed by anybody once
+// it was loaded, so it is safe for concurrent use.
+type Catalog struct {
+	Versions Versions
+	Root     *Root          // the newest there is: what the next Load should start from
+	Expires  time.Time      // when the first of its metadata does
+	Fresh    bool           // by a ticket: this is the catalog of the server now, nobody shows an old one
+	Expired  bool           // it has expired, and is one that was known before (LoadOptions.Known)
+	Claims   *Claims        // of the ticket, nil without one
+	Bundles  []BundleTarget // ordered by name
+	Images   []ImageTarget  // ordered by name
+}
+
+// A BundleTarget is a bundle that was released.
+type BundleTarget struct {
+	Header   bundle.Header
+	Digest   string // of its manifest, in hexadecimal
+	File     File
+	Author   string // the key ID of minisign of the author whose signature was checked at the release, empty if none was
+	Recalled string // why it is not to be used any more, empty if it is not recalled
+}
+
+// ID returns NAME@VERSION-RELEASE, or NAME/TRACK@VERSION-RELEASE.
+func (b *BundleTarget) ID() string { return b.Header.ID() }
+
+// A File is the file of a bundle: catalog/bundles/SHA256.slb.
+type File struct {
+	SHA256 string // of the file, in hexadecimal
+	Size   int64  // bytes
+}
+
+// An ImageTarget is an image that was released.
+type ImageTarget struct {
+	Name     string   // in the store
+	Version  string   // in the store
+	Digest   string   // of the image, in hexadecimal
+	Size     int64    // bytes of its disk
+	Parent   string   // digest of the image that it was baked from, empty if it was not
+	Bundles  []string // IDs of the bundles that were baked in, in their order
+	Recalled string   // why it is not to be used any more, empty if it is not recalled
+}
+
+// ID returns NAME@VERSION.
+func (i *ImageTarget) ID() string { return i.Name + "@" + i.Version }
+
+// Bundle returns the bundle with this ID, NAME@VERSION-RELEASE. An error wraps
+// [ErrNotFound].
+func (c *Catalog) Bundle(id string) (*BundleTarget, error) {
+	for i := range c.Bundles {
+		if c.Bundles[i].ID() == id {
+			return &c.Bundles[i], nil
+		}
+	}
+	return nil, fmt.Errorf("bundle %s: %w", id, ErrNotFound)
+}
+
+// Image returns the image with this digest. Of several with the same contents,
+// one that is recalled speaks for all. An error wraps [ErrNotFound].
+func (c *Catalog) Image(digest string) (*ImageTarget, error) {
+	var found *ImageTarget
+	for i := range c.Images {
+		if c.Images[i].Digest == digest && (found == nil || found.Recalled == "") {
+			found = &c.Images[i]
+		}
+	}
+	if found == nil {
+		return nil, fmt.Errorf("an image with the digest %s: %w", digest, ErrNotFound)
+	}
+	return found, nil
+}

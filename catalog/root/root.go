@@ -1,9 +1,16 @@
 package root
 
 import (
-	"context"
 	"errors"
+	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"slipcast/internal/blockdev"
 )
 
 // A Family is a kind of operating system.
@@ -17,204 +24,157 @@ const (
 
 // A Root is an open root. Its methods are safe for concurrent use, except
 // Close, which must be the last.
-type Root struct{}
+type Root struct {
+	dir    string
+	family Family
+	top    *os.File // of the root, open for reading
+	ns     *os.File // the mount namespace that dir is looked up in
+	mounts []*Filesystem
+	byID   map[uint64]*Filesystem // by the number of the mount
+	nodes  []string               // block devices that Mount has mounted
+}
 
 // Open opens the tree at the directory dir, in which it is mounted already;
-// "/" is the running system. The file systems below dir are found in the
-// kernel's table of mounts; those that do not lie on a disk (proc, tmpfs, a
-// share) and those that show a second time what is mounted elsewhere are not
-// part of the root.
-func Open(dir string) (*Root, error) { return nil, errors.ErrUnsupported }
-
-// A Volume is a partition, or another block device, of a disk.
-type Volume struct {
-	Node      string // the block device; it may be a loop device
-	Name      string // for people: "partition 2"; empty: Node
-	PartUUID  string // as fstab says it: the GUID, or DISKID-NN of an MBR; empty if it has none
-	PartLabel string
+// "/" is the running system. It is looked up in the mount namespace of the
+// thread that calls, and stays there.
+//
+// Part of the root are the file system that dir lies on and those that are
+// mounted at the given paths inside of it. Without any they are those that the
+// root's own etc/fstab names, and boot, boot/efi and efi. Whatever else is
+// mounted below dir is not part of the root: proc, a share, a stick.
+func Open(dir string, mounts ...string) (*Root, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	var r *Root
+	err = onThread(func() error {
+		r, err = open(dir, mounts)
+		return err
+	})
+	return r, err
 }
 
-// A Disk is the volumes of a disk, in its order.
-type Disk struct{ Volumes []Volume }
-
-// MountOptions change how a disk is mounted. The zero value is the default.
-type MountOptions struct {
-	ReadOnly bool                    // nothing is written, not even a journal that would have to be replayed
-	Load     func(name string) error // loads a kernel module; nil if the kernel has what it needs
+// open is Open on a thread that stays the same.
+func open(dir string, paths []string) (*Root, error) {
+	top, err := os.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return nil, err
+	}
+	r := &Root{dir: dir, top: top, family: Linux, byID: make(map[uint64]*Filesystem)}
+	if err := r.open(paths); err != nil {
+		return nil, errors.Join(fmt.Errorf("opening the root at %s: %w", dir, err), r.release())
+	}
+	return r, nil
 }
 
-// Mount finds the system on a disk and mounts it at dir, an empty directory.
-func Mount(ctx context.Context, d Disk, dir string, opt MountOptions) (*Root, error) {
-	return nil, errors.ErrUnsupported
+func (r *Root) open(paths []string) (err error) {
+	if r.ns, err = os.Open("/proc/thread-self/ns/mnt"); err != nil {
+		return err
+	}
+	table, err := readMounts()
+	if err != nil {
+		return err
+	}
+	if err := r.add(".", r.top, table); err != nil {
+		return err
+	}
+	if _, err := r.Lstat(fold("Windows/System32", r)); err == nil {
+		r.family = Windows
+	}
+	if len(paths) == 0 {
+		paths = append(r.fstabPaths(), "boot", "boot/efi", "efi")
+	}
+	return r.addBelow(paths, table)
 }
 
 // Close gives the root back. What Mount has mounted is written to its disks
 // and unmounted; an error means that it may not be on them.
-func (r *Root) Close() error { return nil }
+func (r *Root) Close() error {
+	var errs []error
+	if len(r.nodes) > 0 {
+		for _, f := range r.mounts {
+			errs = append(errs, f.syncWritten())
+		}
+	}
+	errs = append(errs, r.release())
+	for _, node := range r.nodes {
+		errs = append(errs, blockdev.Unmounted(node))
+	}
+	return errors.Join(errs...)
+}
+
+// release closes all that is open.
+func (r *Root) release() error {
+	var errs []error
+	for _, f := range r.mounts {
+		if f.dir != r.top {
+			errs = append(errs, f.dir.Close())
+		}
+	}
+	if r.ns != nil {
+		errs = append(errs, r.ns.Close())
+	}
+	return errors.Join(append(errs, r.top.Close())...)
+}
 
 // Dir returns the directory of the root, as it is called where Within runs.
-func (r *Root) Dir() string { return "" }
+func (r *Root) Dir() string { return r.dir }
 
 // Family tells what kind of system it is: a Windows has Windows/System32.
-func (r *Root) Family() Family { return Linux }
+func (r *Root) Family() Family { return r.family }
 
 // Filesystems returns the file systems of the root, its own first, the others
-// ordered by path.
-func (r *Root) Filesystems() []*Filesystem { return nil }
+// ordered by path. The caller must not change them.
+func (r *Root) Filesystems() []*Filesystem { return r.mounts }
 
 // Within calls f on a thread whose mount namespace is a private copy of the
 // one that the root is mounted in; in it, the root lies at Dir. What f mounts
 // there ends with the thread, unless something keeps it open. f must not hand
-// work to other goroutines that depends on it.
-func (r *Root) Within(f func() error) error { return nil }
-
-// Lstat describes what lies at path; a link is not followed.
-func (r *Root) Lstat(path string) (Stat, error) { return Stat{}, errors.ErrUnsupported }
-
-// Open opens the regular file at path for reading. For anything else the error
-// wraps [ErrNotRegular].
-func (r *Root) Open(path string) (*os.File, error) { return nil, errors.ErrUnsupported }
-
-// Readlink returns the text of the symbolic link at path.
-func (r *Root) Readlink(path string) (string, error) { return "", errors.ErrUnsupported }
-
-// ReadDir returns the names in the directory at path, ordered by bytes.
-func (r *Root) ReadDir(path string) ([]string, error) { return nil, errors.ErrUnsupported }
-
-// Xattrs returns the extended attributes of what lies at path, ordered by name.
-func (r *Root) Xattrs(path string) ([]Xattr, error) { return nil, errors.ErrUnsupported }
-
-// Parent opens the folder that path lies in. The caller closes it.
-func (r *Root) Parent(path string) (*Parent, error) { return nil, errors.ErrUnsupported }
-
-// A Parent is the folder of a path, open. Whatever is renamed meanwhile, it
-// stays the folder that it was.
-type Parent struct {
-	File *os.File    // the folder, open with O_PATH: for *at() system calls alone
-	Base string      // the last name of the path; "." for the root itself
-	FS   *Filesystem // that the folder lies on
+// work to other goroutines that depends on it. A process that f starts with a
+// signal for the death of its parent dies with the thread, when f returns.
+func (r *Root) Within(f func() error) error {
+	return onThread(func() error {
+		if err := unix.Unshare(unix.CLONE_FS); err != nil {
+			return fmt.Errorf("unshare: %w", err)
+		}
+		if err := unix.Setns(int(r.ns.Fd()), unix.CLONE_NEWNS); err != nil {
+			return fmt.Errorf("entering the mounts of the root: %w", err)
+		}
+		if err := privateMounts(); err != nil {
+			return err
+		}
+		return f()
+	})
 }
 
-// Errors of paths.
-var (
-	ErrPath       = errors.New("not a path inside of a root")
-	ErrNotRegular = errors.New("not a regular file")
-	ErrForeign    = errors.New("on a file system that is not part of the root")
-	ErrName       = errors.New("a name that Windows and its file systems do not take")
-)
-
-// Close closes the folder.
-func (p *Parent) Close() error { return p.File.Close() }
-
-// Lstat describes what has the name Base in the folder.
-func (p *Parent) Lstat() (Stat, error) { return Stat{}, errors.ErrUnsupported }
-
-// Open opens the regular file Base in the folder for reading.
-func (p *Parent) Open() (*os.File, error) { return nil, errors.ErrUnsupported }
-
-// Readlink returns the text of the symbolic link Base.
-func (p *Parent) Readlink() (string, error) { return "", errors.ErrUnsupported }
-
-// Xattrs returns the extended attributes of Base, ordered by name.
-func (p *Parent) Xattrs() ([]Xattr, error) { return nil, errors.ErrUnsupported }
-
-// SetXattrs makes the extended attributes of Base those of want, and no others.
-func (p *Parent) SetXattrs(want []Xattr) error { return errors.ErrUnsupported }
-
-// A Type is what lies at a path.
-type Type string
-
-// The types. The first three are called as in a bundle's manifest.
-const (
-	File        Type = "file"
-	Directory   Type = "dir"
-	Symlink     Type = "symlink"
-	CharDevice  Type = "char"
-	BlockDevice Type = "block"
-	FIFO        Type = "fifo"
-	Socket      Type = "socket"
-)
-
-// A Stat describes what lies at a path.
-type Stat struct {
-	Type    Type
-	Mode    uint32 // permission bits, setuid, setgid and sticky
-	UID     uint32
-	GID     uint32
-	Size    int64  // bytes, of a file; else 0
-	ModTime Time   // of the contents
-	Rdev    uint64 // of a device
-	Dev     uint64 // with Ino: which file it is
-	Ino     uint64
-	Links   uint64 // how many names it has
-	Blocks  int64  // bytes that it takes on its file system
+// fstabPaths returns where the root's own etc/fstab mounts something. One that
+// is not there or cannot be read mounts nothing here.
+func (r *Root) fstabPaths() []string {
+	lines, err := r.fstab()
+	if err != nil {
+		return nil
+	}
+	var paths []string
+	for _, l := range lines {
+		paths = append(paths, l.path)
+	}
+	return paths
 }
 
-// A Time is a point in time as file systems keep it: seconds since 1970 and
-// nanoseconds, which are never negative.
-type Time struct {
-	Sec  int64
-	Nsec int64
+// fold returns path in the case in which it is on the disk.
+func fold(path string, r *Root) string {
+	if folded, ok := r.fold(strings.Split(path, "/")); ok {
+		return folded
+	}
+	return path
 }
 
-// An Xattr is an extended attribute.
-type Xattr struct {
-	Name  string
-	Value []byte
-}
-
-// A Filesystem is one of the file systems of a root.
-type Filesystem struct {
-	Path   string // of its top, inside of the root; "." for the root's own
-	Type   string // as the kernel calls the driver: ext4, xfs, btrfs, vfat, ntfs3, overlay, ...
-	Source string // the device, as far as the kernel tells
-
-	Links    bool // it has hard links and symbolic ones
-	Owners   bool // it keeps owners and permissions
-	Xattrs   bool // it keeps extended attributes
-	ReadOnly bool // it is mounted read-only
-}
-
-// Free returns how many bytes and inodes may still be taken, by root. A file
-// system that has no limit for inodes tells the largest number.
-func (fs *Filesystem) Free() (bytes, inodes int64, err error) { return 0, 0, errors.ErrUnsupported }
-
-// Dir returns the top directory of the file system, open for reading. It
-// belongs to the root: the caller must not close it.
-func (fs *Filesystem) Dir() *os.File { return nil }
-
-// Sync returns when all that was written is on the disk: syncfs(2).
-func (fs *Filesystem) Sync() error { return errors.ErrUnsupported }
-
-// CheckName returns an error that wraps [ErrName] if a file must not have this
-// name there: FAT and NTFS take less than Windows does in turn.
-func (fs *Filesystem) CheckName(name string) error { return nil }
-
-// TreeOptions say what a tree is made of. The zero value is what the tree
-// digest is made of.
-type TreeOptions struct {
-	NoTimes    bool     // times are left out
-	NoContents bool     // contents are left out: nothing is read but folders
-	Paths      []string // only these and what is below them; empty: all
-	Skip       []string // with all below them; beyond slipcast's own files, which are always left out
-}
-
-// An Entry is one name in a tree.
-type Entry struct {
-	Path   string
-	Stat   // of a directory without a time
-	Xattrs []Xattr
-	Link   string // text of a symbolic link
-	SHA256 string // of the contents of a file, in hexadecimal
-	Same   string // the first name, in this order, of the file that this is another name of; else empty
-}
-
-// Tree returns the entries of the root, directories before what is in them.
-func (r *Root) Tree(ctx context.Context, opt TreeOptions) ([]Entry, error) {
-	return nil, errors.ErrUnsupported
-}
-
-// TreeDigest returns the digest of the tree in hexadecimal.
-func (r *Root) TreeDigest(ctx context.Context, opt TreeOptions) (string, error) {
-	return "", errors.ErrUnsupported
+// pathError says which path of the root something went wrong with.
+func pathError(op, path string, err error) error {
+	var inner *fs.PathError
+	for errors.As(err, &inner) {
+		err = inner.Err // it names the folder outside of the root
+	}
+	return &fs.PathError{Op: op, Path: path, Err: err}
 }

@@ -14,27 +14,27 @@ type Manifest struct {
 // A Header is what planning needs of a bundle. It stands in the catalog as
 // well, so that nobody need open thousands of files to make a plan.
 type Header struct {
-	Schema     int         `json:"schema"` // 1
-	Name       string      `json:"name"`
+	Schema     int         `json:"schema,omitempty"` // 1
+	Name       string      `json:"name,omitempty"`
 	Track      string      `json:"track,omitempty"`
-	Version    string      `json:"version"`
-	Scheme     string      `json:"scheme"`
-	Release    int         `json:"release"` // from 1
+	Version    string      `json:"version,omitempty"`
+	Scheme     string      `json:"scheme,omitempty"`
+	Release    int         `json:"release,omitempty"` // from 1
 	Title      string      `json:"title,omitempty"`
 	Severity   Severity    `json:"severity,omitempty"`
 	Kind       Kind        `json:"kind,omitempty"`
 	Advisories []string    `json:"advisories,omitempty"`
-	Family     string      `json:"family"`            // linux or windows
+	Family     string      `json:"family,omitempty"`  // linux or windows
 	Applies    string      `json:"applies,omitempty"` // a condition; empty is yes
 	Requires   []Reference `json:"requires,omitempty"`
 	From       []From      `json:"upgrades_from,omitempty"` // empty: from nothing and from any lower version
 	Supersedes []Reference `json:"supersedes,omitempty"`
 	Conflicts  []Reference `json:"conflicts,omitempty"`
-	Detect     Detect      `json:"detect"`
+	Detect     Detect      `json:"detect,omitzero"`
 	Reboot     Reboot      `json:"reboot,omitempty"`
 	Rollback   Rollback    `json:"rollback,omitempty"`
 	Params     []Param     `json:"params,omitempty"` // ordered by name
-	Needs      Needs       `json:"needs"`
+	Needs      Needs       `json:"needs,omitzero"`
 	Machine    bool        `json:"machine_specific,omitempty"` // a condition or a parameter asks for the machine
 }
 
@@ -86,8 +86,8 @@ const (
 
 // A Reference names versions of a product.
 type Reference struct {
-	Product string `json:"product"`         // NAME or NAME/TRACK
-	Range   string `json:"range,omitempty"` // in the scheme of the product; empty is any
+	Product string `json:"product,omitempty"` // NAME or NAME/TRACK
+	Range   string `json:"range,omitempty"`   // in the scheme of the product; empty is any
 }
 
 // A From is what a bundle can be put onto.
@@ -106,7 +106,7 @@ type Detect struct {
 
 // A Param is a setting of a bundle that a site can change.
 type Param struct {
-	Name    string `json:"name"` // letters, digits and _, at most 64
+	Name    string `json:"name,omitempty"` // letters, digits and _, at most 64
 	Title   string `json:"title,omitempty"`
 	Default string `json:"default,omitempty"`
 	Secret  bool   `json:"secret,omitempty"`  // never shown and never logged
@@ -149,8 +149,8 @@ const (
 // An Entry is one file of an overlay. Paths are relative to the root, with
 // slashes, clean, and never "." or with "..".
 type Entry struct {
-	Path   string    `json:"path"`
-	Type   EntryType `json:"type"`
+	Path   string    `json:"path,omitempty"`
+	Type   EntryType `json:"type,omitempty"`
 	Mode   uint32    `json:"mode,omitempty"` // permission bits, sticky, and setuid or setgid if Manifest.Allow says so
 	UID    uint32    `json:"uid,omitempty"`
 	GID    uint32    `json:"gid,omitempty"`
@@ -162,22 +162,22 @@ type Entry struct {
 
 // An Xattr is an extended attribute.
 type Xattr struct {
-	Name  string `json:"name"`
-	Value []byte `json:"value"` // base64 in JSON
+	Name  string `json:"name,omitempty"`
+	Value []byte `json:"value,omitempty"` // base64 in JSON
 }
 
 // A Package is a package of the root's own package manager.
 type Package struct {
 	Data    int    `json:"data,omitempty"` // number in Files
-	File    string `json:"file"`           // the name of the package's file, for dpkg, rpm and people
-	Name    string `json:"name"`
-	Version string `json:"version"`
-	Arch    string `json:"arch"` // as the package says it
+	File    string `json:"file,omitempty"` // the name of the package's file, for dpkg, rpm and people
+	Name    string `json:"name,omitempty"`
+	Version string `json:"version,omitempty"`
+	Arch    string `json:"arch,omitempty"` // as the package says it
 }
 
 // A Line makes sure of a line in a text file.
 type Line struct {
-	Path   string `json:"path"`
+	Path   string `json:"path,omitempty"`
 	Match  string `json:"match,omitempty"`  // regexp (RE2): the last line that matches is replaced; empty is Line itself
 	Line   string `json:"line,omitempty"`   // without its end; empty if Absent
 	After  string `json:"after,omitempty"`  // regexp: a new line goes after the last that matches; empty, or without such a line: at the end
@@ -187,9 +187,9 @@ type Line struct {
 
 // An Ini makes sure of a setting in a file of sections, keys and values.
 type Ini struct {
-	Path    string `json:"path"`
+	Path    string `json:"path,omitempty"`
 	Section string `json:"section,omitempty"` // empty: before the first
-	Key     string `json:"key"`
+	Key     string `json:"key,omitempty"`
 	Value   string `json:"value,omitempty"`
 	Absent  bool   `json:"absent,omitempty"` // the key is taken away
 	Create  bool   `json:"create,omitempty"`
@@ -216,26 +216,26 @@ const (
 
 // A Run is a program that a bundle runs.
 type Run struct {
-	Phase   Phase    `json:"phase"`
-	Exec    []string `json:"exec"`                   // program and arguments; {{NAME}} stands for a parameter
-	Data    []Script `json:"scripts,omitempty"`      // files that are there while it runs
-	Net     bool     `json:"net,omitempty"`          // it may use the network
-	Timeout int      `json:"timeout_seconds"`        // from 1 to 86400
-	OK      []int    `json:"ok"`                     // exit codes that are success, ordered
-	Reboot  []int    `json:"reboot_codes,omitempty"` // that are success and want a reboot
-	Retry   Retry    `json:"retry,omitempty"`        // of FirstBoot
+	Phase   Phase    `json:"phase,omitempty"`
+	Exec    []string `json:"exec,omitempty"`            // program and arguments; {{NAME}} stands for a parameter
+	Scripts []Script `json:"scripts,omitempty"`         // files that are there while it runs
+	Net     bool     `json:"net,omitempty"`             // it may use the network
+	Timeout int      `json:"timeout_seconds,omitempty"` // from 1 to 86400
+	OK      []int    `json:"ok,omitempty"`              // exit codes that are success, ordered
+	Reboot  []int    `json:"reboot_codes,omitempty"`    // that are success and want a reboot
+	Retry   Retry    `json:"retry,omitempty"`           // of FirstBoot
 }
 
 // A Script is a file that a program of a bundle finds in its folder.
 type Script struct {
-	Name string `json:"name"`           // a file name, no path
-	Mode uint32 `json:"mode"`           // 0755 or 0644
+	Name string `json:"name,omitempty"` // a file name, no path
+	Mode uint32 `json:"mode,omitempty"` // 0755 or 0644
 	Data int    `json:"data,omitempty"` // number in Files
 }
 
 // A File is the contents of one or more files of a bundle.
 type File struct {
-	Size   int64  `json:"size"`
-	SHA256 string `json:"sha256"` // in hexadecimal
-	Offset int64  `json:"offset"` // of the contents in the tar stream, counted from the end of manifest.json with its padding
+	Size   int64  `json:"size,omitempty"`
+	SHA256 string `json:"sha256,omitempty"` // in hexadecimal
+	Offset int64  `json:"offset,omitempty"` // of the contents in the tar stream, counted from the end of manifest.json with its padding
 }

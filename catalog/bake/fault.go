@@ -1,0 +1,56 @@
+package bake
+
+import (
+	"context"
+	"errors"
+
+	"slipcast/catalog/apply"
+	"slipcast/catalog/bundle"
+)
+
+// A fault is an error on its way from one process to another: its text, and
+// which of the errors that callers ask for it wraps.
+type fault struct {
+	Text  string   `json:"text"`
+	Wraps []string `json:"wraps,omitempty"`
+}
+
+// carried are the errors that a fault keeps, by names for the way.
+func carried() map[string]error {
+	return map[string]error{
+		"canceled": context.Canceled, "deadline": context.DeadlineExceeded,
+		"not a bundle": bundle.ErrNotBundle, "bundle damaged": bundle.ErrDamaged,
+		"locked": apply.ErrLocked, "read-only": apply.ErrReadOnly, "space": apply.ErrNoSpace,
+		"downgrade": apply.ErrDowngrade, "from": apply.ErrFrom, "conflict": apply.ErrConflict,
+		"changed": apply.ErrChanged, "verify": apply.ErrVerify, "damaged": apply.ErrDamaged,
+		"not applied": apply.ErrNotApplied,
+	}
+}
+
+// newFault returns err as a fault, nil if it is none.
+func newFault(err error) *fault {
+	if err == nil {
+		return nil
+	}
+	f := &fault{Text: err.Error()}
+	for name, kind := range carried() {
+		if errors.Is(err, kind) {
+			f.Wraps = append(f.Wraps, name)
+		}
+	}
+	return f
+}
+
+// Error implements error.
+func (f *fault) Error() string { return f.Text }
+
+// Is makes errors.Is find what the error wrapped before it went its way.
+func (f *fault) Is(target error) bool {
+	kinds := carried()
+	for _, name := range f.Wraps {
+		if kinds[name] == target {
+			return true
+		}
+	}
+	return false
+}

@@ -2,5 +2,6 @@
 // docs/boot.md, sections 5 to 8.
 //
 // Neither end imports the other; both import this package. It holds no
-// behaviour but [Plain], by which both make texts fit for people.
+// behaviour but what both must do alike: [Plain], by which they make texts fit
+// for people, [Job.PlanDigest] and [Cell.Good].
 package wire

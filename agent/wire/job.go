@@ -1,5 +1,11 @@
 package wire
 
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+)
+
 // A Kind is what a job does.
 type Kind string
 
@@ -42,7 +48,26 @@ type Job struct {
 	Hostname string   `json:"hostname,omitempty"` // of the clone; empty leaves what the image has
 	Fresh    bool     `json:"fresh,omitempty"`    // makes machine-id, SSH host keys and the like anew
 	Answer   string   `json:"answer,omitempty"`   // Windows answer file, at most 256 KiB
+	Apply    []string `json:"apply,omitempty"`    // bundles for what was restored: NAME, NAME@VERSION, NAME@VERSION-RELEASE; "*" is all that apply; at most MaxApply
 	End      End      `json:"end,omitempty"`
+}
+
+// MaxApply is how many bundles a job may name.
+const MaxApply = 256
+
+// PlanDigest returns what the proof of a job says of its Apply: the SHA-256 of
+// that as JSON without blanks, in hexadecimal. It is empty if nothing is to be
+// applied.
+func (j *Job) PlanDigest() string {
+	if len(j.Apply) == 0 {
+		return ""
+	}
+	text, err := json.Marshal(j.Apply)
+	if err != nil {
+		panic(err) // a list of texts
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
 }
 
 // A Session is a multicast session that brings an image.

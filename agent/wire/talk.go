@@ -1,6 +1,9 @@
 package wire
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // MaxBody is the size in bytes of the largest body of a request but an image.
 const MaxBody = 1 << 20
@@ -9,6 +12,7 @@ const MaxBody = 1 << 20
 type Hello struct {
 	Schema    int       `json:"schema"`
 	Token     string    `json:"token,omitempty"` // of the ticket
+	Nonce     string    `json:"nonce,omitempty"` // that the proof of the answer has: 64 hexadecimal digits, new for each request
 	Inventory Inventory `json:"inventory"`
 }
 
@@ -21,11 +25,16 @@ type Welcome struct {
 	End     End       `json:"end,omitempty"`    // what to do without a job
 	Reason  string    `json:"reason,omitempty"` // why there is no job, for people
 	Time    time.Time `json:"time"`             // of the server: the machine's clock may be wrong
+
+	// Proof is the job ticket for Job, docs/bundles.md, section 7.4: that the
+	// server whose catalog the machine trusts gives it this job now.
+	Proof json.RawMessage `json:"proof,omitempty"`
 }
 
 // A Next asks for the next job of an agent that stays.
 type Next struct {
-	Schema int `json:"schema"`
+	Schema int    `json:"schema"`
+	Nonce  string `json:"nonce,omitempty"` // as that of a Hello
 }
 
 // A State is how far a job is, as its agent sees it.
@@ -55,12 +64,14 @@ type Report struct {
 	Candidates []Disk   `json:"candidates,omitempty"`
 	Result     string   `json:"result,omitempty"` // of Done: "NAME@VERSION" that was captured, digest that was restored
 	Notes      []string `json:"notes,omitempty"`  // what was not done though the job is, at most 32
+	Cells      []Cell   `json:"cells,omitempty"`  // of Done: how each product stands to what was restored, at most MaxCells
 }
 
 // Limits of a Report.
 const (
 	MaxLines = 200
 	MaxText  = 1024 // bytes of a line, an error, a note
+	MaxCells = 2000
 )
 
 // A Line is a line of an agent's log.

@@ -3,12 +3,14 @@ package wire
 // Schema is the version of all objects in this package.
 const Schema = 1
 
-// Places of the ticket and the seed in the boot environment, docs/boot.md,
-// section 5.
+// Places of the ticket, the seed and the catalog's root in the boot environment,
+// docs/boot.md, section 5.
 const (
 	TicketPath = "etc/slipcast/ticket.json"
 	SeedPath   = "etc/slipcast/seed"
 	SeedSize   = 64 // bytes
+	RootPath   = "etc/slipcast/root.json"
+	MaxRoot    = 64 << 10 // bytes
 )
 
 // A Ticket is what an agent knows of its server before it has any network.

@@ -45,11 +45,10 @@ type Options struct {
 	Agent   string // a static program, /init
 	Version string // of slipcast, for the manifest
 
-	// Ticket is what the agent of a boot.img finds at TicketPath. Without it
-	// there is no boot.img: an agent that knows no server is of no use.
-	Ticket     []byte
-	TicketPath string
-	Args       []string // words for the command line of a boot.img's kernel
+	// Ticket are the files that the agent of a boot.img finds. Without any there
+	// is no boot.img: an agent that knows no server is of no use.
+	Ticket []Entry
+	Args   []string // words for the command line of a boot.img's kernel
 
 	Debian debian.Source // Arch is set by Build
 	Log    *slog.Logger  // nil is silence
@@ -257,7 +256,7 @@ func (b *builder) image() error {
 	if len(b.Ticket) == 0 {
 		return nil
 	}
-	ticket, err := ticketArchive(b.TicketPath, b.Ticket)
+	ticket, err := ticketArchive(b.Ticket)
 	if err != nil {
 		return err
 	}

@@ -28,7 +28,7 @@ func TestRootBuild(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "boot")
 	opt := Options{
 		Dir: dir, Set: Virt, Kernel: image, Modules: moduleFolder(t, root), Agent: agent, AddModules: []string{"squashfs"},
-		Ticket: []byte("{}"), TicketPath: "etc/slipcast/ticket.json", Debian: source,
+		Ticket: []Entry{{Name: "etc/slipcast/ticket.json", Data: []byte("{}")}, {Name: "etc/slipcast/root.json", Data: []byte("[]")}}, Debian: source,
 	}
 	result, err := Build(t.Context(), opt)
 	if err != nil {
@@ -49,7 +49,7 @@ func TestRootBuild(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ticket, err := ticketArchive(opt.TicketPath, opt.Ticket)
+	ticket, err := ticketArchive(opt.Ticket)
 	if err != nil {
 		t.Fatal(err)
 	}

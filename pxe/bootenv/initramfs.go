@@ -107,11 +107,14 @@ func (i *initramfs) writeModules(c *CPIOWriter, sizes *initrdSizes) error {
 // ticketArchive returns the archive that follows the initramfs of a boot.img,
 // docs/boot.md, section 5. There is no seed in it: what many machines share
 // makes none of them random.
-func ticketArchive(ticketPath string, ticket []byte) ([]byte, error) {
+func ticketArchive(ticket []Entry) ([]byte, error) {
 	var b bytes.Buffer
 	c := NewCPIOWriter(&b)
-	if err := c.Add(Entry{Name: ticketPath, Mode: 0o600, Data: ticket}); err != nil {
-		return nil, err
+	for _, e := range ticket {
+		e.Mode = 0o600
+		if err := c.Add(e); err != nil {
+			return nil, err
+		}
 	}
 	if err := c.Close(); err != nil {
 		return nil, err

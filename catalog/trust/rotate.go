@@ -2,7 +2,6 @@ package trust
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -154,7 +153,7 @@ func (st *state) resign(e *edition, old *Root, opt RotateOptions) error {
 	online := []*SecretKey{opt.Online}
 	if opt.OldOnline != nil && opt.OldOnline.public.ID() != opt.Online.public.ID() {
 		if _, ok := old.keys(metadata.TIMESTAMP)[opt.OldOnline.public.ID()]; !ok {
-			return errors.New("the old online key is not the one of this catalog")
+			return fmt.Errorf("%w: the old online key is not the one of this catalog", ErrKey)
 		}
 		online = append(online, opt.OldOnline)
 	}

@@ -77,7 +77,7 @@ type signedTicket struct {
 
 type ticketSignature struct {
 	KeyID string `json:"keyid"`
-	Sig   string `json:"sig"`
+	Sig   string `json:"sig"` // hexadecimal, in small letters
 }
 
 // What a ticket says that it is.
@@ -165,7 +165,10 @@ func (r *Root) verifyTicket(s *signedTicket) error {
 	for _, sig := range s.Signatures {
 		key, ok := keys[sig.KeyID]
 		raw, err := hex.DecodeString(sig.Sig)
-		if ok && err == nil && ed25519.Verify(key, payload, raw) {
+		if err != nil || hex.EncodeToString(raw) != sig.Sig {
+			return malformed("the signature %.20q", sig.Sig)
+		}
+		if ok && ed25519.Verify(key, payload, raw) {
 			good[sig.KeyID] = true
 		}
 	}

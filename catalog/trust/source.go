@@ -27,18 +27,19 @@ type dirSource struct{ fsys fs.FS }
 
 // Metadata implements Source.
 func (s dirSource) Metadata(ctx context.Context, name string, most int64) ([]byte, error) {
-	f, err := s.fsys.Open(metadataFolder + "/" + name)
+	path := metadataFolder + "/" + name
+	info, err := fs.Stat(s.fsys, path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() { // opening a pipe might take for ever
+		return nil, malformed("not a plain file")
+	}
+	f, err := s.fsys.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() { // a pipe would keep us for ever
-		return nil, malformed("not a plain file")
-	}
 	return readBounded(ctxReader{ctx, f}, most)
 }
 

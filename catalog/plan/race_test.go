@@ -2,5 +2,5 @@
 
 package plan
 
-// raced tells that the race detector is on, which makes everything slow.
-const raced = true
+// raceDetector tells whether tests take ten times as long.
+const raceDetector = true

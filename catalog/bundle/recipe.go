@@ -2,6 +2,7 @@ package bundle
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -170,6 +171,9 @@ func (y *yamlReader) params(dst *[]Param) use {
 			return err
 		})
 		slices.SortFunc(*dst, func(a, b Param) int { return strings.Compare(a.Name, b.Name) })
+		for i, p := range *dst {
+			y.lines[fmt.Sprintf("%s[%d]", where, i)] = y.lines[join(where, p.Name)]
+		}
 		return err
 	}
 }

@@ -1,7 +1,11 @@
 package trust
 
 import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"io"
 	"time"
 
 	"slipcast/catalog/bundle"
@@ -40,10 +44,41 @@ type BundleTarget struct {
 // ID returns NAME@VERSION-RELEASE, or NAME/TRACK@VERSION-RELEASE.
 func (b *BundleTarget) ID() string { return b.Header.ID() }
 
+// Open opens the bundle in the size bytes behind r, and makes sure that it is b.
+// That settles the digest of everything in it, which is checked as it is read.
+// An error wraps [ErrMismatch], or is one of [bundle.Open].
+func (b *BundleTarget) Open(r io.ReaderAt, size int64) (*bundle.Bundle, error) {
+	opened, err := bundle.Open(r, size)
+	if err != nil {
+		return nil, err
+	}
+	if opened.Digest != b.Digest {
+		return nil, fmt.Errorf("%s: %w: the file has the bundle %s with the digest %.12s", b.ID(), ErrMismatch, opened.Manifest.ID(), opened.Digest)
+	}
+	return opened, nil
+}
+
 // A File is the file of a bundle: catalog/bundles/SHA256.slb.
 type File struct {
 	SHA256 string // of the file, in hexadecimal
 	Size   int64  // bytes
+}
+
+// Verify makes sure that r has the bytes of f, and no more. Of more than that one
+// byte is read. An error wraps [ErrMismatch], or is one of r.
+func (f File) Verify(ctx context.Context, r io.Reader) error {
+	sum := sha256.New()
+	n, err := io.Copy(sum, io.LimitReader(ctxReader{ctx, r}, f.Size+1))
+	if err != nil {
+		return err
+	}
+	if n != f.Size {
+		return fmt.Errorf("%w: its length is not %d bytes", ErrMismatch, f.Size)
+	}
+	if got := hex.EncodeToString(sum.Sum(nil)); got != f.SHA256 {
+		return fmt.Errorf("%w: it has the SHA-256 %.12s, and not %.12s", ErrMismatch, got, f.SHA256)
+	}
+	return nil
 }
 
 // An ImageTarget is an image that was released.

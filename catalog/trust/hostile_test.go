@@ -167,6 +167,29 @@ func resign(t testing.TB, signed any, s *shop) []byte {
 	return p
 }
 
+// signRaw returns metadata with p as what is signed, if it has a canonical form.
+func signRaw(p []byte, key *SecretKey) ([]byte, bool) {
+	payload, err := cjson.EncodeCanonical(json.RawMessage(p))
+	if err != nil {
+		return nil, false
+	}
+	sig, err := key.sign(payload)
+	if err != nil {
+		return nil, false
+	}
+	head := fmt.Sprintf(`{"signatures":[{"keyid":"%s","sig":"%x"}],"signed":`, key.Public().ID(), sig)
+	return append(append([]byte(head), p...), '}'), true
+}
+
+func mustJSON(t testing.TB, v any) []byte {
+	t.Helper()
+	p, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
 // replaceValue returns what is signed in p, with its value number i replaced.
 func replaceValue(t testing.TB, p []byte, i int, value any) (signed any, ok bool) {
 	t.Helper()

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"slipcast/agent/wire"
+	"slipcast/catalog/trust"
 	"slipcast/pxe"
 )
 
@@ -60,6 +61,40 @@ func (s *fakeSessions) told() string {
 	return strings.Join(s.log, "; ")
 }
 
+// fakeCatalog is a catalog that has all images but those that it keeps from
+// machines.
+type fakeCatalog struct {
+	mu     sync.Mutex
+	root   []byte
+	keeps  string // why
+	broken error
+	signed []trust.Claims
+}
+
+func (c *fakeCatalog) Root(context.Context) ([]byte, error) { return c.root, c.broken }
+
+func (c *fakeCatalog) Allows(_ context.Context, im Image, apply []string) error {
+	switch {
+	case c.broken != nil:
+		return c.broken
+	case c.keeps != "":
+		return fmt.Errorf("%w: %s: %s", ErrNotReleased, im.Ref, c.keeps)
+	case len(apply) > 0 && apply[0] == "nothing":
+		return fmt.Errorf("%w: bundle nothing", ErrNotReleased)
+	}
+	return nil
+}
+
+func (c *fakeCatalog) Ticket(_ context.Context, claims trust.Claims) ([]byte, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.signed = append(c.signed, claims)
+	return fmt.Appendf(nil, `{"ticket":%d}`, len(c.signed)), nil
+}
+
+// testNonce is the nonce of all hellos.
+var testNonce = strings.Repeat("5a", 32)
+
 // An agentLab is a server as agents see it.
 type agentLab struct {
 	t        testing.TB
@@ -68,12 +103,15 @@ type agentLab struct {
 	api      *AgentAPI
 	images   *fakeImages
 	sessions *fakeSessions
+	catalog  *fakeCatalog
 }
 
 func newAgentLab(t testing.TB) *agentLab {
 	l := &agentLab{t: t, fleet: newFleet(t), images: &fakeImages{}, sessions: &fakeSessions{}}
 	l.director = &Director{Fleet: l.fleet, Servers: []string{"https://192.0.2.1:8443"}, Pin: "ab"}
-	l.api = &AgentAPI{Fleet: l.fleet, Images: l.images, Sessions: l.sessions}
+	l.catalog = &fakeCatalog{}
+	l.director.Catalog = l.catalog
+	l.api = &AgentAPI{Fleet: l.fleet, Images: l.images, Sessions: l.sessions, Catalog: l.catalog}
 	return l
 }
 
@@ -98,7 +136,7 @@ func (l *agentLab) send(method, path, token string, body, v any) int {
 func (l *agentLab) hello(p *pc, token string, want int) wire.Welcome {
 	l.t.Helper()
 	var w wire.Welcome
-	if got := l.send("POST", "/api/v1/agent/hello", "", wire.Hello{Schema: 1, Token: token, Inventory: p.Inventory}, &w); got != want {
+	if got := l.send("POST", "/api/v1/agent/hello", "", wire.Hello{Schema: 1, Token: token, Nonce: testNonce, Inventory: p.Inventory}, &w); got != want {
 		l.t.Fatalf("hello answers %d, want %d", got, want)
 	}
 	return w
@@ -343,18 +381,18 @@ func TestCaptureAndNext(t *testing.T) {
 		t.Errorf("PUT = %d, %+v, %q", got, im, l.images.put.String())
 	}
 	var next wire.Welcome
-	if got := l.send("POST", "/api/v1/agent/next", w.Token, wire.Next{Schema: 1}, &next); got != http.StatusConflict {
+	if got := l.send("POST", "/api/v1/agent/next", w.Token, wire.Next{Schema: 1, Nonce: testNonce}, &next); got != http.StatusConflict {
 		t.Errorf("next at work answers %d, want 409", got)
 	}
 	l.report(w, wire.Report{Seq: 1, State: wire.Done, Result: "lab@1"})
 	if got := l.send("PUT", "/api/v1/agent/image/lab", w.Token, "more", &im); got != http.StatusConflict {
 		t.Errorf("an image after the end answers %d, want 409", got)
 	}
-	if got := l.send("POST", "/api/v1/agent/next", w.Token, wire.Next{Schema: 1}, &next); got != http.StatusOK || next.Job != nil || next.End != wire.Stay {
+	if got := l.send("POST", "/api/v1/agent/next", w.Token, wire.Next{Schema: 1, Nonce: testNonce}, &next); got != http.StatusOK || next.Job != nil || next.End != wire.Stay {
 		t.Errorf("next = %d, %+v; want 200, no job, stay", got, next)
 	}
 	second := create(t, l.fleet, Order{Kind: wire.Survey, Machines: []string{m.ID}, By: "test"})[0]
-	if got := l.send("POST", "/api/v1/agent/next", w.Token, wire.Next{Schema: 1}, &next); got != http.StatusOK || next.Job == nil || next.Job.ID != second.text() {
+	if got := l.send("POST", "/api/v1/agent/next", w.Token, wire.Next{Schema: 1, Nonce: testNonce}, &next); got != http.StatusOK || next.Job == nil || next.Job.ID != second.text() {
 		t.Errorf("next = %d, %+v; want job %d", got, next.Job, second.ID)
 	}
 	next.Token = w.Token
@@ -528,7 +566,8 @@ func TestStrangersAreBounded(t *testing.T) {
 		t.Errorf("Ambiguous = %q, %v; want nothing: anybody may have said it", m.Ambiguous, err)
 	}
 	if _, err := l.fleet.write.ExecContext(t.Context(), `WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
-		INSERT INTO machines SELECT i, 'made-up-' || i, '', '', '', '', '', '{}', '{}', '', ?2, ?2 FROM n`, maxNew, millis(now())); err != nil {
+		INSERT INTO machines (id, name, uuid, serial, vendor, product, mac, inventory, settings, ambiguous, first_seen, last_seen)
+		SELECT i, 'made-up-' || i, '', '', '', '', '', '{}', '{}', '', ?2, ?2 FROM n`, maxNew, millis(now())); err != nil {
 		t.Fatal(err)
 	}
 	l.hello(newPC(5000), "", http.StatusConflict)
@@ -614,7 +653,7 @@ func TestRetryAtWork(t *testing.T) {
 	l.report(w, wire.Report{Seq: 3, State: wire.Failed, Error: "cancelled"})
 	wantState(t, l.fleet, j.ID, Pending)
 	var next wire.Welcome
-	if got := l.send("POST", "/api/v1/agent/next", w.Token, wire.Next{Schema: 1}, &next); got != http.StatusOK || next.Job == nil || next.Job.ID != j.text() {
+	if got := l.send("POST", "/api/v1/agent/next", w.Token, wire.Next{Schema: 1, Nonce: testNonce}, &next); got != http.StatusOK || next.Job == nil || next.Job.ID != j.text() {
 		t.Errorf("next = %d, %+v; want job %d again", got, next, j.ID)
 	}
 	l.report(w, wire.Report{Seq: 1, State: wire.Done})

@@ -26,6 +26,13 @@ type AgentAPI struct {
 	Images   Images
 	Sessions Sessions // nil: no multicast, every machine fetches by HTTPS
 
+	// Catalog says what may be restored; nil: nothing.
+	Catalog Catalog
+
+	// CatalogFiles hands out the files of the catalog, metadata/NAME and
+	// bundles/DIGEST.slb, to agents that restore; nil: there are none.
+	CatalogFiles http.Handler
+
 	// Tokenless gives jobs to agents that have no ticket, as from a boot.img.
 	Tokenless bool
 
@@ -42,6 +49,7 @@ func (a *AgentAPI) Handler() http.Handler {
 	mux.HandleFunc("POST /api/v1/agent/next", a.answer(a.next))
 	mux.HandleFunc("POST /api/v1/agent/report", a.answer(a.report))
 	mux.HandleFunc("PUT /api/v1/agent/image/{name}", a.answer(a.putImage))
+	mux.HandleFunc("GET /api/v1/agent/catalog/", a.getCatalog)
 	return mux
 }
 
@@ -59,18 +67,28 @@ func (a *AgentAPI) Guard(h http.Handler) http.Handler {
 
 // mayFetch tells why the sender of a request does not get the image.
 func (a *AgentAPI) mayFetch(r *http.Request) error {
-	s, err := a.session(r)
-	if err != nil || s.job == 0 {
-		return cmp.Or(err, ErrToken)
-	}
-	j, err := a.Fleet.Job(r.Context(), s.job)
+	j, err := a.restoring(r)
 	if err != nil {
 		return err
 	}
-	if j.Kind != wire.Restore || j.State != Working || r.URL.Path != "/api/v1/images/"+j.Image+".img.zst" {
-		return fmt.Errorf("job %d does not restore %q now: %w", j.ID, wire.Plain(path.Base(r.URL.Path), 80), ErrState)
+	if r.URL.Path != "/api/v1/images/"+j.Image+".img.zst" {
+		return fmt.Errorf("job %d does not restore %q: %w", j.ID, wire.Plain(path.Base(r.URL.Path), 80), ErrState)
 	}
 	return nil
+}
+
+// restoring returns the job of the sender of a request, which must be a restore
+// that is under way.
+func (a *AgentAPI) restoring(r *http.Request) (Job, error) {
+	s, err := a.session(r)
+	if err != nil || s.job == 0 {
+		return Job{}, cmp.Or(err, ErrToken)
+	}
+	j, err := a.Fleet.Job(r.Context(), s.job)
+	if err == nil && (j.Kind != wire.Restore || j.State != Working) {
+		err = fmt.Errorf("job %d restores nothing now: %w", j.ID, ErrState)
+	}
+	return j, err
 }
 
 func (a *AgentAPI) log() *slog.Logger { return logOr(a.Log) }
@@ -122,7 +140,7 @@ func statusOf(err error) int {
 		return http.StatusForbidden
 	case errors.Is(err, ErrNotFound):
 		return http.StatusNotFound
-	case errors.Is(err, ErrState), errors.Is(err, ErrConflict), errors.Is(err, ErrWindow):
+	case errors.Is(err, ErrState), errors.Is(err, ErrConflict), errors.Is(err, ErrWindow), errors.Is(err, ErrNotReleased):
 		return http.StatusConflict
 	}
 	return http.StatusInternalServerError
@@ -164,7 +182,7 @@ func (a *AgentAPI) hello(w http.ResponseWriter, r *http.Request) (any, error) {
 	if g.hello.Schema != wire.Schema {
 		return nil, fmt.Errorf("%w: schema %d, this server has %d", ErrMalformed, g.hello.Schema, wire.Schema)
 	}
-	if err := cleanInventory(&g.hello.Inventory); err != nil {
+	if err := errors.Join(checkNonce(g.hello.Nonce), cleanInventory(&g.hello.Inventory)); err != nil {
 		return nil, err
 	}
 	if err := a.Fleet.greet(r.Context(), &g); err != nil {
@@ -174,7 +192,7 @@ func (a *AgentAPI) hello(w http.ResponseWriter, r *http.Request) (any, error) {
 		return nil, err
 	}
 	a.log().Info("hello", "machine", g.machine.Name, "mac", g.machine.MAC, "from", r.RemoteAddr, "reason", g.reason)
-	return a.welcome(r.Context(), &g)
+	return a.welcome(r.Context(), &g, g.hello.Nonce)
 }
 
 func (a *AgentAPI) next(w http.ResponseWriter, r *http.Request) (any, error) {
@@ -186,11 +204,14 @@ func (a *AgentAPI) next(w http.ResponseWriter, r *http.Request) (any, error) {
 	if err := readJSON(w, r, &n); err != nil {
 		return nil, err
 	}
+	if err := checkNonce(n.Nonce); err != nil {
+		return nil, err
+	}
 	g, err := a.Fleet.next(r.Context(), s)
 	if err != nil {
 		return nil, err
 	}
-	answer, err := a.welcome(r.Context(), &g)
+	answer, err := a.welcome(r.Context(), &g, n.Nonce)
 	if answer != nil && answer.Job == nil {
 		answer.End = wire.Stay
 	}
@@ -199,17 +220,22 @@ func (a *AgentAPI) next(w http.ResponseWriter, r *http.Request) (any, error) {
 
 // welcome returns the answer to a hello, with the session that brings the
 // image. Without one it goes by HTTPS, and the history tells.
-func (a *AgentAPI) welcome(ctx context.Context, g *greeting) (*wire.Welcome, error) {
+func (a *AgentAPI) welcome(ctx context.Context, g *greeting, nonce string) (*wire.Welcome, error) {
 	answer := &wire.Welcome{Schema: wire.Schema, Machine: g.machine.Name, Token: g.token, Time: now()}
 	if g.job == nil {
 		answer.End, answer.Reason = wire.Reboot, g.reason
 		return answer, nil
 	}
-	if reason, err := a.missing(ctx, g.job); err != nil || reason != "" {
-		answer.End, answer.Reason = wire.Reboot, reason
+	j, err := a.Fleet.wireJob(ctx, g.job, &g.machine)
+	if err != nil {
+		return nil, err
+	}
+	answer.Proof, err = a.prove(ctx, g, j, nonce)
+	if errors.Is(err, ErrNotReleased) || errors.Is(err, ErrNotFound) {
+		answer.End = wire.Reboot
+		answer.Reason, err = a.withhold(ctx, g.job, err)
 		return answer, err
 	}
-	j, err := a.Fleet.wireJob(ctx, g.job, &g.machine)
 	if err != nil {
 		return nil, err
 	}
@@ -225,22 +251,6 @@ func (a *AgentAPI) welcome(ctx context.Context, g *greeting) (*wire.Welcome, err
 	}
 	j.Session = &session
 	return answer, nil
-}
-
-// missing fails a job whose image is not in the store any more, before its
-// agent looks for a disk, and returns why.
-func (a *AgentAPI) missing(ctx context.Context, j *Job) (reason string, err error) {
-	if j.Kind != wire.Restore {
-		return "", nil
-	}
-	if _, err := a.Images.Resolve(ctx, j.Image); !errors.Is(err, ErrNotFound) {
-		return "", nil // of any other trouble the agent will tell
-	}
-	reason = fmt.Sprintf("job %d has failed: the image %s is not in the store any more", j.ID, j.Image)
-	_, err = a.Fleet.moveJob(ctx, j.ID, actorServer, func(c course) (course, error) {
-		return c.finish(Failed, "the image "+j.Image+" is not in the store any more", now())
-	})
-	return reason, err
 }
 
 // startSession asks for the session of a job's batch.

@@ -105,6 +105,9 @@ func cleanReport(r *wire.Report) error {
 	if len(r.Lines) > wire.MaxLines || len(r.Notes) > 32 {
 		return fmt.Errorf("%w: %d lines, %d notes", ErrMalformed, len(r.Lines), len(r.Notes))
 	}
+	if err := cleanCells(r.Cells); err != nil {
+		return err
+	}
 	for _, text := range []*string{&r.Step, &r.Disk, &r.Result} {
 		*text = wire.Plain(*text, wire.MaxField)
 	}
@@ -114,6 +117,23 @@ func cleanReport(r *wire.Report) error {
 		r.Lines[i].Text = wire.Plain(r.Lines[i].Text, wire.MaxText)
 	}
 	return cleanDisks(r.Candidates)
+}
+
+var cellState = regexp.MustCompile(`^[a-z][a-z-]{0,31}$`)
+
+func cleanCells(cells []wire.Cell) error {
+	if len(cells) > wire.MaxCells {
+		return fmt.Errorf("%w: %d cells", ErrMalformed, len(cells))
+	}
+	for i := range cells {
+		c := &cells[i]
+		c.Product, c.Version, c.Severity = wire.Plain(c.Product, wire.MaxField), wire.Plain(c.Version, wire.MaxField), wire.Plain(c.Severity, 20)
+		c.Reason = wire.Plain(c.Reason, wire.MaxText)
+		if c.Product == "" || !cellState.MatchString(string(c.State)) {
+			return fmt.Errorf("%w: a cell of %q in the state %q", ErrMalformed, c.Product, wire.Plain(string(c.State), 40))
+		}
+	}
+	return nil
 }
 
 // canonicalMAC returns the address as 00:00:5e:00:53:01, and nothing for what

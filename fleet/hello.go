@@ -395,7 +395,7 @@ func (f *Fleet) wireJob(ctx context.Context, j *Job, m *Machine) (*wire.Job, err
 	w := &wire.Job{
 		ID: j.text(), Kind: j.Kind, Attempt: j.Attempts, Image: j.Image, Digest: j.Digest, Need: j.Need,
 		Delta: o.Delta, Grow: o.Grow, Verify: o.Verify, Level: o.Level, Disk: o.Disk, Hostname: o.Hostname,
-		Fresh: j.Kind == wire.Restore && !o.AsIs, Answer: answer, End: o.End,
+		Fresh: j.Kind == wire.Restore && !o.AsIs, Answer: answer, Apply: o.Apply, End: o.End,
 	}
 	if w.Disk == (wire.Rule{}) {
 		w.Disk = m.Settings.Disk

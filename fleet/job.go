@@ -54,6 +54,7 @@ type Options struct {
 	Disk      wire.Rule `json:"disk"` // the zero Rule leaves it to the machine's settings
 	Hostname  string    `json:"hostname,omitempty"`
 	AsIs      bool      `json:"as_is,omitempty"` // nothing is made fresh, the name is left as it is
+	Apply     []string  `json:"apply,omitempty"` // bundles, after a restore
 	End       wire.End  `json:"end,omitempty"`
 	Wake      bool      `json:"wake,omitempty"` // by Wake-on-LAN when the window opens
 }
@@ -226,8 +227,8 @@ func (o *Order) checkKind() error {
 	if (o.Image.Ref != "") != (images > 0) {
 		return fmt.Errorf("%w: %s takes %d images", ErrMalformed, o.Kind, images)
 	}
-	if o.Kind != wire.Restore && (o.Answer != "" || o.Options.Hostname != "" || o.Options.Multicast) {
-		return fmt.Errorf("%w: only a restore has a session, a host name or an answer file", ErrMalformed)
+	if o.Kind != wire.Restore && (o.Answer != "" || o.Options.Hostname != "" || o.Options.Multicast || len(o.Options.Apply) > 0) {
+		return fmt.Errorf("%w: only a restore has a session, a host name, an answer file or bundles", ErrMalformed)
 	}
 	return nil
 }
@@ -237,6 +238,9 @@ func (o *Order) checkOptions() error {
 	case "", wire.Reboot, wire.PowerOff, wire.OpenShell, wire.Stay:
 	default:
 		return fmt.Errorf("%w: a job ends by reboot, poweroff, shell or stay, not %q", ErrMalformed, wire.Plain(string(o.Options.End), 20))
+	}
+	if err := wire.CheckApply(o.Options.Apply); err != nil {
+		return fmt.Errorf("%w: %v", ErrMalformed, err)
 	}
 	if o.Options.Level != wire.Plain(o.Options.Level, 20) {
 		return fmt.Errorf("%w: level %q", ErrMalformed, wire.Plain(o.Options.Level, 20))

@@ -31,6 +31,9 @@ type Machine struct {
 	Inventory *wire.Inventory `json:"inventory,omitempty"` // nil in lists
 	MACs      []string        `json:"macs,omitempty"`      // that tell it; nil in lists
 	Job       *Job            `json:"job,omitempty"`       // the open one, or else the last; nil if there is none
+
+	Compliance *Compliance `json:"compliance,omitempty"` // nil: nobody has looked
+	Cells      []Cell      `json:"cells,omitempty"`      // that it is made of; nil in lists
 }
 
 // Settings are what people have set for a machine.
@@ -68,17 +71,18 @@ func (s *Settings) check() error {
 	return CheckRule(s.Disk)
 }
 
-const machineColumns = "machines.id, name, uuid, serial, vendor, product, mac, settings, ambiguous, first_seen, last_seen"
+const machineColumns = "machines.id, name, uuid, serial, vendor, product, mac, settings, ambiguous, first_seen, last_seen, cells, good, looked"
 
 func scanMachine(row scanner, more ...any) (m Machine, err error) {
 	var settings string
-	var first, last int64
+	var first, last, looked int64
+	var c Compliance
 	err = row.Scan(append([]any{&m.ID, &m.Name, &m.UUID, &m.Serial, &m.Vendor, &m.Product, &m.MAC, &settings,
-		&m.Ambiguous, &first, &last}, more...)...)
+		&m.Ambiguous, &first, &last, &c.Cells, &c.Good, &looked}, more...)...)
 	if err != nil {
 		return m, err
 	}
-	m.FirstSeen, m.LastSeen = moment(first), moment(last)
+	m.FirstSeen, m.LastSeen, m.Compliance = moment(first), moment(last), c.at(moment(looked))
 	return m, json.Unmarshal([]byte(settings), &m.Settings)
 }
 
@@ -172,9 +176,13 @@ func machine(ctx context.Context, q querier, id string) (Machine, error) {
 	}
 	jobs, err := collect(ctx, q, scanJob, "SELECT "+jobColumns+` FROM jobs JOIN machines ON machines.id = machine
 		WHERE machine = ? ORDER BY state IN ('pending', 'offered', 'working') DESC, jobs.id DESC LIMIT 1`, id)
+	if err != nil {
+		return m, err
+	}
 	if len(jobs) > 0 {
 		m.Job = &jobs[0]
 	}
+	m.Cells, err = cells(ctx, q, id)
 	return m, err
 }
 

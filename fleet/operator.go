@@ -28,9 +28,16 @@ const operatorPatience = 10 * time.Second
 // An OperatorAPI answers people and programs, and has the status page:
 // docs/boot.md, section 10. Its fields must not change once it is in use.
 type OperatorAPI struct {
-	Fleet     *Fleet
-	Images    Images
-	Wake      Waker        // nil: this server wakes nobody
+	Fleet   *Fleet
+	Images  Images
+	Catalog Catalog // that says what may be restored; nil: nothing
+	Wake    Waker   // nil: this server wakes nobody
+
+	// Notices returns what the operator must know, a line each: what of the
+	// catalog expires, or is broken. It may be nil, and is called from many
+	// goroutines.
+	Notices func() []string
+
 	Token     string       // of the operator; empty: nobody may change anything
 	ReadToken string       // to read; empty: everybody may
 	Log       *slog.Logger // nil: silence
@@ -68,6 +75,8 @@ func (o *OperatorAPI) Handler() http.Handler {
 		"POST /api/v1/jobs/{id}/retry":    o.retryJob,
 		"POST /api/v1/jobs/{id}/disk":     o.answerJob,
 		"GET /api/v1/images":              o.listImages,
+		"GET /api/v1/compliance":          o.listCompliance,
+		"GET /api/v1/notices":             o.listNotices,
 	} {
 		mux.HandleFunc(pattern, o.handle(do))
 	}
@@ -305,6 +314,11 @@ func (o *OperatorAPI) createJobs(ctx context.Context, _ *http.Request, body []by
 		}
 		order.Machines = append(order.Machines, m.ID)
 	}
+	if order.Image.Digest != "" {
+		if err := allows(ctx, o.Catalog, order.Image, order.Options.Apply); err != nil {
+			return nil, err
+		}
+	}
 	jobs, err := o.Fleet.Create(ctx, order)
 	return map[string]any{"jobs": jobs}, err
 }
@@ -340,6 +354,19 @@ func changeJob(r *http.Request, do func(id int64) (Job, error)) (map[string]any,
 func (o *OperatorAPI) listImages(ctx context.Context, _ *http.Request, _ []byte, _ string) (map[string]any, error) {
 	list, err := o.Images.List(ctx)
 	return map[string]any{"images": list}, err
+}
+
+func (o *OperatorAPI) listCompliance(ctx context.Context, r *http.Request, _ []byte, _ string) (map[string]any, error) {
+	list, err := o.Fleet.Compliance(ctx, r.URL.Query().Get("machine"))
+	return map[string]any{"machines": list}, err
+}
+
+func (o *OperatorAPI) listNotices(context.Context, *http.Request, []byte, string) (map[string]any, error) {
+	list := []string{}
+	if o.Notices != nil {
+		list = append(list, o.Notices()...)
+	}
+	return map[string]any{"notices": list}, nil
 }
 
 // whoami tells a browser what it may do.

@@ -22,7 +22,7 @@ const testToken = "a token of the operator"
 // newDesk returns a server as people see it, with the machine of pc 1.
 func newDesk(t testing.TB) (*OperatorAPI, Machine) {
 	f := newFleet(t)
-	return &OperatorAPI{Fleet: f, Images: &fakeImages{}, Token: testToken}, newPC(1).register(t, f)
+	return &OperatorAPI{Fleet: f, Images: &fakeImages{}, Catalog: &fakeCatalog{}, Token: testToken}, newPC(1).register(t, f)
 }
 
 // do sends a request and returns the answer and its body.
@@ -143,6 +143,14 @@ func TestOperatorJobs(t *testing.T) {
 	if err != nil || len(jobs) != 1 || jobs[0].Image != "lab@3" || jobs[0].Digest != "aa11" || !jobs[0].Options.Grow {
 		t.Fatalf("Jobs = %+v, %v; want one of lab@3", jobs, err)
 	}
+	desk.Catalog.(*fakeCatalog).keeps = "nobody has released it"
+	if o := send("POST", "jobs", `{"kind":"restore","image":"lab","machines":["pc-000001"]}`, 409); o["error"] != "not released: lab@3: nobody has released it" {
+		t.Errorf("an image that is not released: %v", o)
+	}
+	desk.Catalog.(*fakeCatalog).keeps = ""
+	send("POST", "jobs", `{"kind":"restore","image":"lab","machines":["pc-000001"],"apply":["nothing"]}`, 409)
+	send("POST", "jobs", `{"kind":"restore","image":"lab","machines":["pc-000001"],"apply":["--root=/"]}`, 400)
+	send("POST", "jobs", `{"kind":"wipe","machines":["pc-000001"],"apply":["*"]}`, 400)
 	send("POST", "jobs", `{"kind":"wipe","machines":["pc-000001"]}`, 409)
 	send("DELETE", "machines/pc-000001", "", 409)
 	number := jobs[0].text()

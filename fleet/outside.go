@@ -2,10 +2,13 @@ package fleet
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"net"
 
 	"slipcast/agent/wire"
+	"slipcast/catalog/trust"
 )
 
 // An Image is an image of the server's store.
@@ -27,6 +30,33 @@ type Images interface {
 
 	// List returns all images, the newest first.
 	List(ctx context.Context) ([]Image, error)
+}
+
+// ErrNotReleased reports what the catalog does not let machines have.
+var ErrNotReleased = errors.New("not released")
+
+// A Catalog is the signed list of what machines may be given: docs/bundles.md,
+// section 7. Its methods are called from many goroutines.
+type Catalog interface {
+	// Root returns the newest root, for boot environments; nothing if there is no
+	// catalog.
+	Root(ctx context.Context) ([]byte, error)
+
+	// Allows tells why machines may not have an image, or one of the bundles that
+	// [wire.Job.Apply] names: then the error wraps [ErrNotReleased].
+	Allows(ctx context.Context, im Image, apply []string) error
+
+	// Ticket signs a job ticket. Time and versions of c are filled in. The error
+	// wraps [ErrNotReleased] if this server never can.
+	Ticket(ctx context.Context, c trust.Claims) ([]byte, error)
+}
+
+// allows is Allows of a Catalog that may be nil: then there is none.
+func allows(ctx context.Context, c Catalog, im Image, apply []string) error {
+	if c == nil {
+		return fmt.Errorf("%w: the server has no catalog", ErrNotReleased)
+	}
+	return c.Allows(ctx, im, apply)
 }
 
 // Sessions are the multicast sessions of the server.

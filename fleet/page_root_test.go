@@ -24,7 +24,7 @@ func TestRootPage(t *testing.T) {
 	lab.Root(t)
 	lab.Tools(t, "chromium", "chromedriver")
 	l := newAgentLab(t)
-	desk := &OperatorAPI{Fleet: l.fleet, Images: l.images, Token: testToken}
+	desk := &OperatorAPI{Fleet: l.fleet, Images: l.images, Catalog: l.catalog, Token: testToken, Notices: func() []string { return []string{"the catalog expires in three days"} }}
 	server := httptest.NewServer(desk.Handler())
 	defer func() { server.CloseClientConnections(); server.Close() }()
 	b := newBrowser(t)
@@ -36,6 +36,8 @@ func TestRootPage(t *testing.T) {
 	b.until(tileSays("pc-000002", "43 %"))
 	b.until(tileSays("pc-000004", "the disk is too small"))
 	b.until(tileSays("pc-000005", "two disks fit"))
+	b.until(tileSays("pc-000003", "catalog: 1 of 2, 50 %"))
+	b.until(`return document.getElementById("notices").textContent.includes("in three days")`)
 	var buttons int
 	b.run(`return [...document.querySelectorAll("#tiles button")].filter(x => !x.hidden && x.offsetParent).length`, &buttons)
 	if buttons != 0 {
@@ -107,7 +109,9 @@ func furnish(t *testing.T, l *agentLab) []Machine {
 		l.report(w, wire.Report{Seq: 1, State: wire.Working, Step: "restore", Done: 43 << 28, Total: 100 << 28, Rate: 98 << 20, Disk: "PM981 D00002"})
 		switch n {
 		case 3:
-			l.report(w, wire.Report{Seq: 2, State: wire.Done, Disk: "PM981 D00003"})
+			l.report(w, wire.Report{Seq: 2, State: wire.Done, Disk: "PM981 D00003", Cells: []wire.Cell{
+				{Product: "reader", State: wire.CellOK}, {Product: "fonts", State: "missing", Reason: "no way from 8.1"},
+			}})
 		case 4:
 			l.report(w, wire.Report{Seq: 2, State: wire.Failed, Error: "restoring to nvme0n1: the disk is too small: 120 GB do not hold 238 GiB"})
 		case 5:

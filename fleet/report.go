@@ -95,6 +95,9 @@ func finish(ctx context.Context, tx *sql.Tx, j *Job, r *wire.Report) (over bool,
 	if err != nil {
 		return false, err
 	}
+	if err := j.keepCells(ctx, tx, r); err != nil {
+		return false, err
+	}
 	return true, move(ctx, tx, j, c, actorAgent)
 }
 

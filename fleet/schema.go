@@ -104,4 +104,20 @@ CREATE TABLE strangers ( -- that booted the agent and have not said hello
 	offers      INTEGER NOT NULL,
 	last_seen   INTEGER NOT NULL
 ) STRICT;
+`, `
+CREATE TABLE cells ( -- how products stand to what was restored to a machine last
+	machine     TEXT    NOT NULL REFERENCES machines ON DELETE CASCADE,
+	product     TEXT    NOT NULL,
+	version     TEXT    NOT NULL,
+	state       TEXT    NOT NULL,
+	severity    TEXT    NOT NULL,
+	reason      TEXT    NOT NULL,
+	good        INTEGER NOT NULL,
+	since       INTEGER NOT NULL, -- in this state
+	PRIMARY KEY (machine, product)
+) STRICT, WITHOUT ROWID;
+
+ALTER TABLE machines ADD COLUMN cells  INTEGER NOT NULL DEFAULT 0; -- how many there are
+ALTER TABLE machines ADD COLUMN good   INTEGER NOT NULL DEFAULT 0; -- how many of them are good
+ALTER TABLE machines ADD COLUMN looked INTEGER NOT NULL DEFAULT 0; -- when they were found
 `}

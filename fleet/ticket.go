@@ -37,6 +37,9 @@ type Director struct {
 	// SharedUUIDs are UUIDs, in lower case, that several machines of the site
 	// have, besides those that are known for it.
 	SharedUUIDs []string
+
+	// Catalog, if it is not nil, gives the root that the machines trust.
+	Catalog Catalog
 }
 
 // How long a machine waits for the database. Offers stand in line: each is on
@@ -111,9 +114,13 @@ func (d *Director) identity(c pxe.Client) identity {
 func (d *Director) Offer(ctx context.Context, c pxe.Client) ([]pxe.File, error) {
 	ctx, cancel := context.WithTimeout(ctx, offerPatience)
 	defer cancel()
+	root, err := d.root(ctx)
+	if err != nil {
+		return nil, err
+	}
 	t := wire.Ticket{Schema: wire.Schema, Servers: d.Servers, Pin: d.Pin, Token: newID(16), MAC: canonicalMAC(c.MAC.String())}
 	refused := error(nil)
-	err := d.Fleet.change(ctx, func(tx *sql.Tx) (err error) {
+	err = d.Fleet.change(ctx, func(tx *sql.Tx) (err error) {
 		decision, err := d.decide(ctx, tx, c)
 		if err != nil {
 			return err
@@ -134,7 +141,23 @@ func (d *Director) Offer(ctx context.Context, c pxe.Client) ([]pxe.File, error) 
 	}
 	seed := make([]byte, wire.SeedSize)
 	_, _ = rand.Read(seed) // never fails
-	return []pxe.File{{Name: wire.TicketPath, Data: []byte(mustJSON(t))}, {Name: wire.SeedPath, Data: seed}}, nil
+	files := []pxe.File{{Name: wire.TicketPath, Data: []byte(mustJSON(t))}, {Name: wire.SeedPath, Data: seed}}
+	if root != nil {
+		files = append(files, pxe.File{Name: wire.RootPath, Data: root})
+	}
+	return files, nil
+}
+
+// root returns the root of the catalog, nil if there is none.
+func (d *Director) root(ctx context.Context) ([]byte, error) {
+	if d.Catalog == nil {
+		return nil, nil
+	}
+	root, err := d.Catalog.Root(ctx)
+	if err == nil && len(root) > wire.MaxRoot {
+		err = fmt.Errorf("the root of the catalog has %d bytes, at most %d", len(root), wire.MaxRoot)
+	}
+	return root, err
 }
 
 // offer counts an offer, and returns the machine's id, empty for a stranger.

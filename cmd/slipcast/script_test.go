@@ -54,7 +54,7 @@ func runScripts(t scriptT, want func(name string) bool) {
 		Files:               paths,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		Condition:           condition,
+		Condition:           scriptCondition,
 		Cmds:                scriptCommands(),
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("TZ", "UTC")
@@ -94,9 +94,9 @@ func (t scriptT) Log(args ...any) {
 // Verbose implements testscript.T.
 func (scriptT) Verbose() bool { return false }
 
-// condition knows "disk": the programs that the command disk needs are there;
+// scriptCondition knows "disk": the programs that the command disk needs are there;
 // and "rootdevice": the running system lies on a disk.
-func condition(name string) (bool, error) {
+func scriptCondition(name string) (bool, error) {
 	switch name {
 	case "disk":
 		for _, tool := range []string{"sfdisk", "mke2fs", "mkfs.fat", "mcopy"} {

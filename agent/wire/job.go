@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
+	"regexp"
 )
 
 // A Kind is what a job does.
@@ -52,8 +54,27 @@ type Job struct {
 	End      End      `json:"end,omitempty"`
 }
 
-// MaxApply is how many bundles a job may name.
-const MaxApply = 256
+// Bounds of what a job applies.
+const (
+	MaxApply = 256 // bundles
+	ApplyAll = "*" // alone: all that apply to the machine
+)
+
+// applyForm are the names of bundles, docs/bundles.md, section 1.
+var applyForm = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{0,63}(/[a-z0-9][a-z0-9.-]{0,63})?(@[!-~]{1,300})?$`)
+
+// CheckApply refuses what cannot be the Apply of a job.
+func CheckApply(list []string) error {
+	if len(list) > MaxApply {
+		return fmt.Errorf("%d bundles to apply, at most %d", len(list), MaxApply)
+	}
+	for _, name := range list {
+		if !applyForm.MatchString(name) && (name != ApplyAll || len(list) > 1) {
+			return fmt.Errorf("%q names no bundle: NAME, NAME@VERSION or NAME@VERSION-RELEASE, or %s alone for all", Plain(name, 100), ApplyAll)
+		}
+	}
+	return nil
+}
 
 // PlanDigest returns what the proof of a job says of its Apply: the SHA-256 of
 // that as JSON without blanks, in hexadecimal. It is empty if nothing is to be

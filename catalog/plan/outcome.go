@@ -90,6 +90,9 @@ func (o *outcome) row() Product {
 		p.Goal, p.Severity = wanted.id, o.severity(wanted)
 	}
 	p.State, p.Reason = o.judge(wanted)
+	if p.State == Recalled && wanted == nil {
+		p.Severity = f.entry.Severity
+	}
 	p.Reason = valid(p.Reason)
 	return p
 }

@@ -46,10 +46,11 @@ type Value struct {
 	Machine string `json:"machine,omitempty"` // Value is empty: it is filled in from the machine
 }
 
-// A State says how a bundle or a product stands to a root.
+// A State says how a bundle or a product stands to a root. A reason always goes
+// with it.
 type State string
 
-// The states. A reason always goes with them.
+// The states of a plan. Compliance has some of them and others, see [OK].
 const (
 	Installed     State = "installed"
 	Missing       State = "missing"

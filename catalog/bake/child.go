@@ -55,7 +55,7 @@ const maxRequestText = 256 << 20
 
 // ownJobs are the jobs of this package.
 func ownJobs() map[string]Job {
-	return map[string]Job{applyJob: applySteps}
+	return map[string]Job{applyJob: applySteps, testJob: testBundle}
 }
 
 // do mounts the root, does the job, and unmounts it.

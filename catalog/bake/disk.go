@@ -43,7 +43,7 @@ func serveDisk(c *Cow) (*disk, error) {
 	forever := time.Hour
 	files := fs.NewNodeFS(&diskDir{cow: c}, &fs.Options{AttrTimeout: &forever, EntryTimeout: &forever})
 	server, err := fuse.NewServer(files, fmt.Sprintf("/dev/fd/%d", connection), &fuse.MountOptions{
-		MaxWrite: maxRequest, MaxReadAhead: maxRequest, DisableXAttrs: true,
+		MaxWrite: maxRequest, MaxReadAhead: maxRequest, DisableXAttrs: true, DisableSplice: true,
 	})
 	if err != nil {
 		root.Close()

@@ -102,7 +102,7 @@ func makeRoot(t testing.TB, k kind, size int64) string {
 	dir := lab.Mount(t, disk, "-o", "loop")
 	for name, text := range map[string]string{
 		"etc/fstab": "/dev/sda1 / " + k.name + " defaults 0 1\n", "usr/lib/os-release": "ID=debian\nVERSION_ID=12\n",
-		"sbin/init": "", "etc/hostname": "room-12\n",
+		"sbin/init": "", "etc/hostname": "room-12\n", "var/lib/misc/empty": "",
 	} {
 		path := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {

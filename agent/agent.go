@@ -10,6 +10,7 @@ import (
 
 	"slipcast/agent/fresh"
 	"slipcast/agent/wire"
+	"slipcast/catalog/trust"
 )
 
 // Times of an agent.
@@ -63,6 +64,8 @@ type handover interface {
 type agent struct {
 	version  string
 	ticket   wire.Ticket
+	root     []byte // of the catalog, that is trusted; empty: nothing is restored
+	folder   string // for what children read
 	client   *client
 	screen   *screen
 	machine  machine
@@ -77,6 +80,8 @@ type agent struct {
 	mac      string                             // of it
 
 	inventory wire.Inventory
+	nonce     trust.Nonce // of the last request for a job
+	called    string      // the machine, by the server
 }
 
 // A fate is what becomes of a machine after its agent.
@@ -115,6 +120,8 @@ func (a *agent) hello(ctx context.Context) (w wire.Welcome, err error) {
 	}
 	hello := wire.Hello{Schema: wire.Schema, Token: a.ticket.Token, Inventory: a.inventory}
 	err = again(ctx, helloLimit, func(ctx context.Context) error {
+		a.nonce = trust.NewNonce()
+		hello.Nonce = a.nonce.String()
 		w, err = a.client.hello(ctx, hello)
 		return err
 	}, func(err error) { a.wrong("hello: %v", err) })
@@ -131,6 +138,7 @@ func (a *agent) welcome(w wire.Welcome) {
 		a.clock(w.Time)
 	}
 	if w.Machine != "" && fresh.Check(w.Machine, "") == nil && a.name != nil {
+		a.called = w.Machine
 		if err := a.name(w.Machine); err != nil {
 			a.screen.say("note: the machine's name: %v", err)
 		}
@@ -144,7 +152,8 @@ func (a *agent) welcome(w wire.Welcome) {
 // next asks for the next job of an agent that stays.
 func (a *agent) next(ctx context.Context) (w wire.Welcome, err error) {
 	err = again(ctx, helloLimit, func(ctx context.Context) error {
-		w, err = a.client.next(ctx)
+		a.nonce = trust.NewNonce()
+		w, err = a.client.next(ctx, wire.Next{Schema: wire.Schema, Nonce: a.nonce.String()})
 		return err
 	}, func(err error) { a.wrong("next: %v", err) })
 	return w, err
@@ -160,7 +169,7 @@ func (a *agent) obey(ctx context.Context, w wire.Welcome) (f fate, stay bool) {
 			a.screen.remind("no job: " + w.Reason)
 		}
 	} else {
-		err := a.work(ctx, w.Job)
+		err := a.work(ctx, w.Job, proof{w.Proof, a.nonce})
 		end, f.disk = w.Job.End, err == nil && w.Job.Kind == wire.Restore
 		if err != nil && (end == "" || end == wire.Reboot) {
 			pause(ctx, failedTime)
@@ -185,7 +194,7 @@ func (a *agent) wrong(format string, args ...any) {
 }
 
 // work does a job and reports what it came to.
-func (a *agent) work(ctx context.Context, job *wire.Job) error {
+func (a *agent) work(ctx context.Context, job *wire.Job, p proof) error {
 	jctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	r := newReporter(job.ID, cancel, a.client.report)
@@ -201,7 +210,7 @@ func (a *agent) work(ctx context.Context, job *wire.Job) error {
 	rctx, stop := context.WithCancel(ctx)
 	var reports sync.WaitGroup
 	reports.Go(func() { r.run(rctx) })
-	result, err := a.guarded(jctx, job, r)
+	result, err := a.guarded(jctx, &task{agent: a, job: job, proof: p, reporter: r})
 	if cause := context.Cause(jctx); err != nil && cause != nil {
 		err = cause
 	}
@@ -238,16 +247,16 @@ func (a *agent) conclude(ctx context.Context, name string, r *reporter, result s
 var errPanic = errors.New("slipcast has a fault")
 
 // guarded does a job. A panic is an error of the job.
-func (a *agent) guarded(ctx context.Context, job *wire.Job, r *reporter) (result string, err error) {
+func (a *agent) guarded(ctx context.Context, w *task) (result string, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = fmt.Errorf("%w: %v", errPanic, v)
 		}
 	}()
+	job := w.job
 	if err := checkJob(job); err != nil {
 		return "", err
 	}
-	w := &task{agent: a, job: job, reporter: r}
 	switch job.Kind {
 	case wire.Restore:
 		return w.restore(ctx)

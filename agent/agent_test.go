@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"slipcast/agent/wire"
+	"slipcast/catalog/trust"
 )
 
 var testDigest = strings.Repeat("ab", 32)
@@ -43,6 +44,13 @@ type room struct {
 	restored []string
 	handErr  error
 
+	shop  *shop                 // the catalog of the server
+	proof func(c *trust.Claims) // changes what is signed
+	ghost json.RawMessage       // a proof that is sent instead
+	trust []byte                // the root that the agent has, instead
+	files map[string][]byte     // of the catalog, instead
+	looks int                   // at the disks
+
 	screen bytes.Buffer
 	typed  chan string
 	saved  session
@@ -61,7 +69,10 @@ func (r *room) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, errors.New("connection refused")
 	}
 	status, answer := r.serve(req, body)
-	p, _ := json.Marshal(answer)
+	p, raw := answer.([]byte)
+	if !raw {
+		p, _ = json.Marshal(answer)
+	}
 	return &http.Response{StatusCode: status, Body: io.NopCloser(bytes.NewReader(p))}, nil
 }
 
@@ -73,12 +84,21 @@ func (r *room) serve(req *http.Request, body []byte) (int, any) {
 			json.Unmarshal(body, &h)
 			r.hellos = append(r.hellos, h)
 		}
+		var n wire.Next
+		json.Unmarshal(body, &n)
 		if len(r.welcomes) == 0 {
 			return 403, map[string]string{"error": "no more\x1b"}
 		}
 		w := r.welcomes[0]
 		r.welcomes = r.welcomes[1:]
+		w.Proof = r.prove(w.Job, n.Nonce)
 		return 200, w
+	case strings.HasPrefix(path, "/api/v1/agent/catalog/metadata/"):
+		p, ok := r.files[strings.TrimPrefix(path, "/api/v1/agent/catalog/metadata/")]
+		if !ok || req.Header.Get("Authorization") != "Bearer session" {
+			return 404, map[string]string{"error": "there is no such file"}
+		}
+		return 200, p
 	case path == "/api/v1/agent/report":
 		if req.Header.Get("Authorization") != "Bearer session" {
 			return 401, map[string]string{"error": "who is this?"}
@@ -105,6 +125,7 @@ func (r *room) Inventory(context.Context) wire.Inventory { return wire.Inventory
 func (r *room) Disks() ([]wire.Disk, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.looks++
 	return slices.Clone(r.disks), nil
 }
 
@@ -171,7 +192,7 @@ func (r *room) run(t *testing.T) fate {
 	}
 	c.http = &http.Client{Transport: r}
 	a := &agent{
-		version: "test", ticket: ticket, client: c, screen: s, machine: r, children: r, handover: r, iface: "eth0",
+		version: "test", ticket: ticket, root: r.trust, folder: t.TempDir(), client: c, screen: s, machine: r, children: r, handover: r, iface: "eth0",
 		input:   func() <-chan string { return r.typed },
 		shell:   func(context.Context) wire.End { return wire.PowerOff },
 		session: func(s session) { r.saved = s },
@@ -201,7 +222,9 @@ func ssd() wire.Disk {
 
 // newRoom returns a room with a disk and a server that has this job.
 func newRoom(job *wire.Job) *room {
+	s := testShop()
 	return &room{
+		shop: s, trust: s.root, files: s.files,
 		disks:    []wire.Disk{ssd()},
 		welcomes: []wire.Welcome{{Schema: 1, Machine: "pc-1", Token: "session", Job: job}},
 	}

@@ -41,6 +41,13 @@ type object struct {
 	Digest  string  `json:"digest"`
 	Code    int     `json:"code"`
 	Message string  `json:"message"`
+
+	Product  string `json:"product"` // of catalog apply
+	Bundle   string `json:"bundle"`
+	State    string `json:"state"`
+	Version  string `json:"version"`
+	Severity string `json:"severity"`
+	Reason   string `json:"reason"`
 }
 
 // A child is a run of this program.

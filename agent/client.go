@@ -172,6 +172,44 @@ func (c *client) post(ctx context.Context, server, path, token string, body []by
 	return c.roundTrip(req, token, out)
 }
 
+// get reads what is at path at the first server that answers, most bytes of it.
+func (c *client) get(ctx context.Context, path string, most int64) ([]byte, error) {
+	servers, token := c.order()
+	var errs []error
+	for _, server := range servers {
+		p, err := c.getFrom(ctx, server+path, token, most)
+		if err == nil || final(err) {
+			c.answered(server)
+			return p, err
+		}
+		errs = append(errs, fmt.Errorf("%s: %w", server, plainURL(err)))
+	}
+	return nil, errors.Join(errs...)
+}
+
+// slowest is how fast a server must be at least, in bytes a second.
+const slowest = 128 << 10
+
+func (c *client) getFrom(ctx context.Context, url, token string, most int64) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTime+time.Duration(most/slowest)*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		answer, _ := io.ReadAll(io.LimitReader(resp.Body, wire.MaxText)) // half of it is as good
+		return nil, &StatusError{resp.StatusCode, refusalText(answer)}
+	}
+	return io.ReadAll(io.LimitReader(resp.Body, most))
+}
+
 // roundTrip sends a request and reads the answer.
 func (c *client) roundTrip(req *http.Request, token string, out any) error {
 	if token != "" {
@@ -228,8 +266,8 @@ func (c *client) welcome(ctx context.Context, path string, in any) (w wire.Welco
 }
 
 // next asks what is to be done next.
-func (c *client) next(ctx context.Context) (wire.Welcome, error) {
-	return c.welcome(ctx, "/api/v1/agent/next", wire.Next{Schema: wire.Schema})
+func (c *client) next(ctx context.Context, n wire.Next) (wire.Welcome, error) {
+	return c.welcome(ctx, "/api/v1/agent/next", n)
 }
 
 // report brings a report once.

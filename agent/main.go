@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/netip"
 	"os"
@@ -126,6 +127,10 @@ func converse(ctx context.Context, s *screen, in *input, sys *system, version st
 	if err != nil {
 		return f, err
 	}
+	root, err := readRoot("/" + wire.RootPath)
+	if err != nil {
+		return f, err
+	}
 	sys.image = ticket.Token == ""
 	s.show(func(v *view) {
 		v.Machine, v.Job, v.Step = wire.Plain(ticket.Machine, 64), wire.Plain(ticket.Job, 32), "network"
@@ -140,7 +145,7 @@ func converse(ctx context.Context, s *screen, in *input, sys *system, version st
 	}
 	children := &processes{program: "/init"}
 	a := &agent{
-		version: version, ticket: ticket, client: c, screen: s, machine: sys, children: children, handover: sys,
+		version: version, ticket: ticket, root: root, folder: runFolder, client: c, screen: s, machine: sys, children: children, handover: sys,
 		clock: setClock, name: setName, input: in.want, iface: up.nic.Name, mac: up.nic.MAC,
 		session: func(s session) { s.save(sessionPath) },
 	}
@@ -151,6 +156,24 @@ func converse(ctx context.Context, s *screen, in *input, sys *system, version st
 		return sh.serve(ctx, shellIO{in.want(), in.out()})
 	}
 	return a.run(ctx), nil
+}
+
+// readRoot reads the root of the catalog, which the boot environment may not
+// have.
+func readRoot(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	p, err := io.ReadAll(io.LimitReader(f, wire.MaxRoot+1))
+	if err == nil && len(p) > wire.MaxRoot {
+		err = fmt.Errorf("%s: more than %d bytes", path, wire.MaxRoot)
+	}
+	return p, err
 }
 
 // connect brings up the network and keeps its address.

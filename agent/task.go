@@ -37,7 +37,7 @@ func checkJob(j *wire.Job) error {
 	case j.Need < 0 || j.Disk.Min < 0 || j.Disk.Max < 0:
 		return errors.New("job: a size is negative")
 	}
-	if err := fresh.Check(j.Hostname, j.Answer); err != nil {
+	if err := errors.Join(fresh.Check(j.Hostname, j.Answer), wire.CheckApply(j.Apply)); err != nil {
 		return fmt.Errorf("job: %w", err)
 	}
 	return nil
@@ -47,6 +47,7 @@ func checkJob(j *wire.Job) error {
 type task struct {
 	*agent
 	job      *wire.Job
+	proof    proof
 	reporter *reporter
 	stage    string // of the child, last
 }
@@ -87,8 +88,14 @@ func (t *task) object(o object) {
 	}
 }
 
-// restore writes the job's image to its disk.
+// restore writes the job's image to its disk, if the catalog lets the machine
+// have it, and then the bundles of the job: what is the machine's own comes last,
+// so no bundle gives it the name of another.
 func (t *task) restore(ctx context.Context) (string, error) {
+	t.step("catalog")
+	if err := t.release(ctx, t.job, t.proof); err != nil {
+		return "", err
+	}
 	d, err := t.choose(ctx, t.job.Need)
 	if err != nil {
 		return "", err
@@ -97,6 +104,9 @@ func (t *task) restore(ctx context.Context) (string, error) {
 		return "", err
 	}
 	if err := t.image(ctx, d); err != nil {
+		return "", err
+	}
+	if err := t.apply(ctx, d); err != nil {
 		return "", err
 	}
 	t.step("hand over")

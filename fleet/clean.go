@@ -3,7 +3,6 @@ package fleet
 import (
 	"errors"
 	"fmt"
-	"net"
 	"regexp"
 	"strings"
 
@@ -36,7 +35,7 @@ func cleanInventory(inv *wire.Inventory) error {
 	} {
 		*text = wire.Plain(*text, wire.MaxField)
 	}
-	inv.UUID, inv.MAC = canonicalUUID(inv.UUID), canonicalMAC(inv.MAC)
+	inv.UUID, inv.MAC = canonicalUUID(inv.UUID), wire.MAC(inv.MAC)
 	if inv.Threads < 0 || inv.Memory < 0 || inv.Memory > maxSize {
 		return fmt.Errorf("%w: %d threads, %d bytes of memory", ErrMalformed, inv.Threads, inv.Memory)
 	}
@@ -63,7 +62,7 @@ func cleanNIC(n *wire.NIC) error {
 	for _, text := range []*string{&n.Name, &n.Driver, &n.Bus} {
 		*text = wire.Plain(*text, wire.MaxField)
 	}
-	n.MAC = canonicalMAC(n.MAC)
+	n.MAC = wire.MAC(n.MAC)
 	if n.Speed < 0 {
 		return fmt.Errorf("%w: a NIC of %d Mbit/s", ErrMalformed, n.Speed)
 	}
@@ -134,16 +133,6 @@ func cleanCells(cells []wire.Cell) error {
 		}
 	}
 	return nil
-}
-
-// canonicalMAC returns the address as 00:00:5e:00:53:01, and nothing for what
-// is no address of a machine.
-func canonicalMAC(text string) string {
-	mac, err := net.ParseMAC(strings.TrimSpace(text))
-	if err != nil || len(mac) != 6 || mac[0]&1 != 0 || [6]byte(mac) == [6]byte{} {
-		return ""
-	}
-	return mac.String()
 }
 
 var uuidForm = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)

@@ -55,7 +55,7 @@ func FuzzInventory(f *testing.F) {
 		}
 		id := identify(&inv, nil)
 		for _, mac := range id.macs {
-			if canonicalMAC(mac) != mac {
+			if wire.MAC(mac) != mac {
 				t.Errorf("known by the MAC address %q", mac)
 			}
 		}

@@ -141,7 +141,7 @@ func findMachine(ctx context.Context, q querier, which string) (string, error) {
 	ids, err := collect(ctx, q, scanText, `SELECT id FROM machines WHERE id = ?1 OR name = ?1 COLLATE NOCASE
 		OR (?2 <> '' AND uuid = ?2) OR (?3 <> '' AND mac = ?3)
 		OR (?3 <> '' AND id IN (SELECT machine FROM macs WHERE mac = ?3)) LIMIT 3`,
-		which, canonicalUUID(which), canonicalMAC(which))
+		which, canonicalUUID(which), wire.MAC(which))
 	switch {
 	case err != nil:
 		return "", err

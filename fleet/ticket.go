@@ -103,7 +103,7 @@ func (d *Director) decideStranger(ctx context.Context, q querier, c pxe.Client) 
 // identity returns by what a client that asks to boot is known.
 func (d *Director) identity(c pxe.Client) identity {
 	id := identity{uuid: tellingUUID(canonicalUUID(c.UUID), d.SharedUUIDs), serial: tellingSerial(wire.Plain(c.Serial, wire.MaxField))}
-	if mac := canonicalMAC(c.MAC.String()); mac != "" {
+	if mac := wire.MAC(c.MAC.String()); mac != "" {
 		id.macs = []string{mac}
 	}
 	return id
@@ -118,7 +118,7 @@ func (d *Director) Offer(ctx context.Context, c pxe.Client) ([]pxe.File, error) 
 	if err != nil {
 		return nil, err
 	}
-	t := wire.Ticket{Schema: wire.Schema, Servers: d.Servers, Pin: d.Pin, Token: newID(16), MAC: canonicalMAC(c.MAC.String())}
+	t := wire.Ticket{Schema: wire.Schema, Servers: d.Servers, Pin: d.Pin, Token: newID(16), MAC: wire.MAC(c.MAC.String())}
 	refused := error(nil)
 	err = d.Fleet.change(ctx, func(tx *sql.Tx) (err error) {
 		decision, err := d.decide(ctx, tx, c)

@@ -3,5 +3,5 @@
 //
 // Neither end imports the other; both import this package. It holds no
 // behaviour but what both must do alike: [Plain], by which they make texts fit
-// for people, [CheckApply], [Job.PlanDigest] and [Cell.Good].
+// for people, [MAC], [CheckApply], [Job.PlanDigest] and [Cell.Good].
 package wire

@@ -45,8 +45,9 @@ func (r *Root) add(path string, dir *os.File, table map[uint64]mountLine) error 
 }
 
 // addBelow adds the file systems that are mounted at paths inside of the root.
-// A path that is no mount point is no file system of its own.
-func (r *Root) addBelow(paths []string, table map[uint64]mountLine) error {
+// A path that is no mount point is no file system of its own. keeps tells the
+// types that are taken.
+func (r *Root) addBelow(paths []string, keeps func(fsType string) bool, table map[uint64]mountLine) error {
 	paths = slices.Sorted(slices.Values(paths))
 	for _, path := range slices.Compact(paths) {
 		f, err := r.lookup(path)
@@ -59,7 +60,7 @@ func (r *Root) addBelow(paths []string, table map[uint64]mountLine) error {
 			continue // no directory
 		}
 		_, id, err := lstat(int(dir.Fd()), "")
-		if err != nil || r.byID[id] != nil || isVirtual(table[id].fsType) {
+		if err != nil || r.byID[id] != nil || !keeps(table[id].fsType) {
 			dir.Close()
 			continue
 		}
@@ -110,6 +111,15 @@ func (f *Filesystem) Free() (bytes, inodes int64, err error) {
 		inodes = math.MaxInt64
 	}
 	return int64(min(st.Bfree, math.MaxInt64/uint64(max(st.Frsize, 1)))) * st.Frsize, inodes, nil
+}
+
+// Used returns how many bytes are taken.
+func (f *Filesystem) Used() (int64, error) {
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(int(f.dir.Fd()), &st); err != nil {
+		return 0, pathError("looking at the file system at", f.Path, err)
+	}
+	return int64(st.Blocks-min(st.Bfree, st.Blocks)) * st.Frsize, nil
 }
 
 // Dir returns the top directory of the file system, open for reading. It

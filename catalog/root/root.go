@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -40,19 +41,17 @@ type Root struct {
 //
 // Part of the root are the file system that dir lies on and those that are
 // mounted at the given paths inside of it. Without any they are those that the
-// root's own etc/fstab names, and boot, boot/efi and efi. Whatever else is
-// mounted below dir is not part of the root: proc, a share, a stick.
+// root's own etc/fstab names, and boot, boot/efi and efi, as far as they keep
+// anything. Whatever else is mounted below dir is not part of the root: proc, a
+// share, a stick.
 func Open(dir string, mounts ...string) (*Root, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, err
 	}
-	var r *Root
-	err = onThread(func() error {
-		r, err = open(dir, mounts)
-		return err
-	})
-	return r, err
+	runtime.LockOSThread() // a mount namespace belongs to a thread
+	defer runtime.UnlockOSThread()
+	return open(dir, mounts)
 }
 
 // open is Open on a thread that stays the same.
@@ -82,10 +81,11 @@ func (r *Root) open(paths []string) (err error) {
 	if _, err := r.Lstat(fold("Windows/System32", r)); err == nil {
 		r.family = Windows
 	}
-	if len(paths) == 0 {
-		paths = append(r.fstabPaths(), "boot", "boot/efi", "efi")
+	if len(paths) > 0 {
+		return r.addBelow(paths, func(string) bool { return true }, table)
 	}
-	return r.addBelow(paths, table)
+	keeps := func(fsType string) bool { return !isVirtual(fsType) }
+	return r.addBelow(append(r.fstabPaths(), "boot", "boot/efi", "efi"), keeps, table)
 }
 
 // Close gives the root back. What Mount has mounted is written to its disks

@@ -16,6 +16,10 @@ import (
 type BuildOptions struct {
 	Workers  int               // frames that are compressed side by side; 0 is one for each processor
 	Progress func(bytes int64) // is called with bytes of contents that have gone into the bundle; nil is allowed
+
+	// Ready is called with the manifest before anything is written. An error
+	// of it ends Build with that. It may be nil.
+	Ready func(m *Manifest) error
 }
 
 // Build reads bundle.yaml and the files that it names in dir, docs/bundles.md,
@@ -36,6 +40,11 @@ func Build(ctx context.Context, dir string, w io.Writer, opt BuildOptions) (*Man
 	}
 	if opt.Workers < 1 {
 		opt.Workers = runtime.GOMAXPROCS(0)
+	}
+	if opt.Ready != nil {
+		if err := opt.Ready(m); err != nil {
+			return nil, err
+		}
 	}
 	return m, b.write(w, m, opt)
 }

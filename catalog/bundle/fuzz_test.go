@@ -152,11 +152,12 @@ func FuzzYAML(f *testing.F) {
 		if len(text) > 1<<14 {
 			return
 		}
+		lines := strings.Count(text, "\n") + strings.Count(text, "\r") + 1
 		r, err := readRecipe([]byte(text))
 		if err != nil {
 			var line *lineError
-			if errors.As(err, &line) && (line.line < 1 || line.line > strings.Count(text, "\n")+2) {
-				t.Errorf("line %d of %d: %v", line.line, strings.Count(text, "\n")+1, err)
+			if errors.As(err, &line) && (line.line < 1 || line.line > lines) {
+				t.Errorf("line %d of %d: %v", line.line, lines, err)
 			}
 			if !strings.HasPrefix(err.Error(), yamlName+":") {
 				t.Errorf("err = %v, want one that begins with %s:", err, yamlName)
@@ -164,8 +165,8 @@ func FuzzYAML(f *testing.F) {
 			return
 		}
 		for where, line := range r.lines {
-			if line < 1 || line > strings.Count(text, "\n")+2 {
-				t.Errorf("%s is on line %d of %d", where, line, strings.Count(text, "\n")+1)
+			if line < 1 || line > lines {
+				t.Errorf("%s is on line %d of %d", where, line, lines)
 			}
 		}
 	})

@@ -97,7 +97,7 @@ func TestEverything(t *testing.T) {
 
 // TestYAMLRejects shows that what is wrong is told with its line.
 func TestYAMLRejects(t *testing.T) {
-	programs := head + "detect: {present: exists(\"/x\")}\n" // 5 lines
+	programs := head + "detect: {present: exists(\"/x\")}\n"        // 5 lines
 	overlay := head + "payload:\n  - overlay:\n      from: files\n" // 7 lines
 	tests := []struct{ name, text, want string }{
 		{"empty", "", "bundle.yaml: 0 documents, want one"},

@@ -159,7 +159,11 @@ func (r *room) folders() error {
 	if r.Hidden == "" {
 		return nil
 	}
-	return r.mount("tmpfs", r.Hidden, unix.MS_RDONLY|hardened, "size=4k")
+	err = r.mount("tmpfs", r.Hidden, unix.MS_RDONLY|hardened, "size=4k")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // it lies in the /run or the /tmp that is not shown
+	}
+	return err
 }
 
 // files shows the program its files.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -31,12 +32,14 @@ type PackageError struct {
 	Output string // the end of what it said
 }
 
+// Error tells the last lines of the output: dpkg names the package in the last,
+// and says what is wrong before.
 func (e *PackageError) Error() string {
-	said := strings.TrimSpace(e.Output)
-	if i := strings.LastIndexByte(said, '\n'); i >= 0 {
-		said = said[i+1:]
+	lines := slices.DeleteFunc(strings.Split(e.Output, "\n"), func(l string) bool { return strings.TrimSpace(l) == "" })
+	for i := range lines {
+		lines[i] = strings.TrimSpace(lines[i])
 	}
-	return fmt.Sprintf("%s, %s: %s", e.Tool, e.Doing, said)
+	return fmt.Sprintf("%s, %s: %s", e.Tool, e.Doing, strings.Join(lines[max(0, len(lines)-3):], " | "))
 }
 
 // ErrDowngrade reports a package of which the root has a higher version.

@@ -175,14 +175,17 @@ func TestRootInstallDebsRefuses(t *testing.T) {
 	must(PackageOptions{AllowDowngrade: true}, old)
 
 	var fault *PackageError
+	o = over(t, dir)
 	broken := build(t, source{name: "lab-broken", version: "1", scripts: map[string]string{"postinst": "echo no luck; exit 3"}})
 	if err := InstallDebs(t.Context(), o, []Package{broken}, PackageOptions{}); !errors.As(err, &fault) || !strings.Contains(fault.Output, "no luck") {
 		t.Errorf("a script that fails: %v, want a PackageError with what it said", err)
 	}
+	o = over(t, dir)
 	lone := build(t, source{name: "lab-lone", version: "1", depends: "lab-none"})
 	if err := InstallDebs(t.Context(), o, []Package{lone}, PackageOptions{}); !errors.As(err, &fault) {
 		t.Errorf("without what it needs: %v, want a PackageError", err)
 	}
+	o = over(t, dir)
 	other := newer
 	other.Version = "1.11" // the manifest says something else than the file
 	if err := InstallDebs(t.Context(), o, []Package{other}, PackageOptions{}); !errors.As(err, &fault) || !strings.Contains(err.Error(), "it has") {
@@ -252,7 +255,7 @@ func buildRPM(t *testing.T, version string) Package {
 	dir := t.TempDir()
 	spec := filepath.Join(dir, "lab.spec")
 	text := "Name: lab-rpm\nVersion: " + version + "\nRelease: 1\nSummary: for a test\nLicense: none\nBuildArch: noarch\nAutoReqProv: no\n%description\nnone\n" +
-		"%install\nmkdir -p %{buildroot}/usr/share\necho " + version + " > %{buildroot}/usr/share/lab-rpm\n%post\necho ran > /lab-script\n%files\n/usr/share/lab-rpm\n"
+		"%install\nmkdir -p %{buildroot}/usr/share\necho " + version + " > %{buildroot}/usr/share/lab-rpm\n%post -p <lua>\nlocal f = io.open('/lab-script', 'w')\nf:write('ran\\n')\nf:close()\n%files\n/usr/share/lab-rpm\n"
 	if err := os.WriteFile(spec, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -240,12 +240,6 @@ func (e *entry) sole() bool {
 	return (e.place == 0 || list[e.place-1].rank != e.rank) && (e.place == len(list)-1 || list[e.place+1].rank != e.rank)
 }
 
-// last tells whether e is the highest release of its version.
-func (e *entry) last() bool {
-	list := e.product.entries
-	return e.place == len(list)-1 || list[e.place+1].rank != e.rank
-}
-
 // collection tells whether e is there as soon as all is there that it requires.
 func (e *entry) collection() bool {
 	return e.Kind == bundle.Collection && e.detect == nil && e.present == nil

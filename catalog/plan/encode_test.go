@@ -73,15 +73,14 @@ func TestNoSecretInAPlan(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := c.Resolve(f, Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if bytes.Contains(p.Encode(), []byte("hunter2")) {
-		t.Errorf("the plan has the secret:\n%s", p.Encode())
-	}
-	if _, err := c.Resolve(f, Options{Params: map[string]map[string]string{"x": {"KEY": "hunter2"}}}); err == nil || strings.Contains(err.Error(), "hunter2") {
-		t.Errorf("a secret among the parameters: %v, want an error without it", err)
+	for _, params := range []map[string]map[string]string{nil, {"x": {"KEY": "hunter2"}}} {
+		p, err := c.Resolve(f, Options{Params: params})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(p.Encode(), []byte("hunter2")) {
+			t.Errorf("the plan has the secret:\n%s", p.Encode())
+		}
 	}
 }
 

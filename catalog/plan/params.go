@@ -27,8 +27,8 @@ func values(e *entry, given map[string]string) []Value {
 	return list
 }
 
-// checkParams refuses values that no bundle takes, and secrets, which do not
-// belong into a plan.
+// checkParams refuses values that no bundle takes. Those of secrets are taken
+// and left out: whoever applies the plan has them.
 func (c *Catalog) checkParams(given map[string]map[string]string) error {
 	for _, product := range slices.Sorted(maps.Keys(given)) {
 		p := c.byName[product]
@@ -36,23 +36,20 @@ func (c *Catalog) checkParams(given map[string]map[string]string) error {
 			return fmt.Errorf("parameters of %s: %w", product, ErrNotFound)
 		}
 		for _, name := range slices.Sorted(maps.Keys(given[product])) {
-			if err := p.checkParam(name); err != nil {
-				return err
+			if !p.hasParam(name) {
+				return fmt.Errorf("parameter %s of %s: %w", name, product, ErrNotFound)
 			}
 		}
 	}
 	return nil
 }
 
-func (p *product) checkParam(name string) error {
+// hasParam tells whether a bundle of p has a parameter.
+func (p *product) hasParam(name string) bool {
 	for _, e := range p.entries {
-		i := slices.IndexFunc(e.Params, func(q bundle.Param) bool { return q.Name == name })
-		if i >= 0 && e.Params[i].Secret {
-			return fmt.Errorf("parameter %s of %s is secret: whoever applies the plan gives it", name, p.name)
-		}
-		if i >= 0 {
-			return nil
+		if slices.ContainsFunc(e.Params, func(q bundle.Param) bool { return q.Name == name }) {
+			return true
 		}
 	}
-	return fmt.Errorf("parameter %s of %s: %w", name, p.name, ErrNotFound)
+	return false
 }

@@ -169,8 +169,7 @@ func TestPayloadParameters(t *testing.T) {
 	}
 }
 
-// TestRootPayload has owners and attributes, and a file system without owners
-// and links.
+// TestRootPayload has owners and attributes.
 func TestRootPayload(t *testing.T) {
 	lab.Root(t)
 	dir := t.TempDir()

@@ -93,7 +93,7 @@ func readRPMs(ctx context.Context, file string) ([]installed, error) {
 	if err := checkTable(ctx, db); err != nil {
 		return nil, err
 	}
-	rows, err := db.QueryContext(ctx, `SELECT blob FROM Packages WHERE length(blob) <= ? LIMIT ?`, maxHeader, maxRPM+1)
+	rows, err := db.QueryContext(ctx, `SELECT CASE WHEN length(blob) <= ? THEN blob END FROM Packages LIMIT ?`, maxHeader, maxRPM+1)
 	if err != nil {
 		return nil, err
 	}
@@ -103,6 +103,9 @@ func readRPMs(ctx context.Context, file string) ([]installed, error) {
 		var blob sql.RawBytes
 		if err := rows.Scan(&blob); err != nil {
 			return nil, err
+		}
+		if blob == nil {
+			return nil, fmt.Errorf("%w: more than %d bytes, or none", errHeader, maxHeader)
 		}
 		one, err := parseHeader(blob)
 		if err != nil {

@@ -123,6 +123,8 @@ func TestRPMDatabase(t *testing.T) {
 		{"none", tree{"var/lib/rpm/rpmdb.sqlite": rpmDB(t, create)}, expectation{probe: "pkg|bash", want: ""}},
 		{"dpkg first", tree{"var/lib/rpm/rpmdb.sqlite": rpmDB(t, create, insert("bash", "5.1")), "var/lib/dpkg/status": status}, expectation{probe: "pkg|bash", want: "5.2.15-2+b7"}},
 		{"damaged header", tree{"var/lib/rpm/rpmdb.sqlite": rpmDB(t, create, "INSERT INTO Packages (blob) VALUES (x'00')")}, expectation{probe: "pkg|bash", fault: "damaged header"}},
+		{"too large", tree{"var/lib/rpm/rpmdb.sqlite": rpmDB(t, create, insert("bash", "5.1"), fmt.Sprintf("INSERT INTO Packages (blob) VALUES (zeroblob(%d))", maxHeader+1))},
+			expectation{probe: "pkg|bash", fault: "more than 67108864 bytes"}},
 		{"no table", tree{"var/lib/rpm/rpmdb.sqlite": rpmDB(t, "CREATE TABLE x (y)")}, expectation{probe: "pkg|bash", fault: "no table Packages"}},
 		{"a view", tree{"var/lib/rpm/rpmdb.sqlite": rpmDB(t, "CREATE VIEW Packages AS "+endless)}, expectation{probe: "pkg|bash", fault: "no table Packages"}},
 		{"computed", tree{"var/lib/rpm/rpmdb.sqlite": rpmDB(t, "CREATE TABLE Packages (hnum, blob AS (zeroblob(1000000000)))", "INSERT INTO Packages (hnum) VALUES (1)")},

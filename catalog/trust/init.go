@@ -21,7 +21,7 @@ type InitOptions struct {
 
 // Init makes an empty catalog in the folder dir, which is made if it is not there
 // and must have no catalog yet: that is an error that wraps fs.ErrExist. An error
-// wraps [ErrKey] or [ErrSignature] if the keys do not suffice.
+// wraps [ErrKey] if the keys do not suffice.
 func Init(ctx context.Context, dir string, opt InitOptions) (*Repository, error) {
 	root, err := newRoot(opt)
 	if err != nil {
@@ -117,7 +117,7 @@ func finishRoot(m *metadata.Metadata[metadata.RootType], keys []*SecretKey) (*Ro
 	if err := sign(m, keys); err != nil {
 		return nil, err
 	}
-	if err := refused(m.VerifyDelegate(metadata.ROOT, m)); err != nil {
+	if err := enough(m.VerifyDelegate(metadata.ROOT, m)); err != nil {
 		return nil, fmt.Errorf("%s: %w", metadata.ROOT, err)
 	}
 	p, err := encode(m)

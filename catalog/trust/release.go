@@ -40,8 +40,8 @@ type Released struct {
 // gives it another year.
 //
 // An error leaves the catalog as it was, but maybe for bundle files that nobody
-// names. It wraps [ErrKey] or [ErrSignature] if the keys do not suffice, [ErrExists],
-// [ErrNotFound], [ErrAuthor], or is one of package bundle.
+// names. It wraps [ErrKey] if the keys do not suffice, [ErrExists], [ErrNotFound],
+// [ErrAuthor], or is one of package bundle.
 func (r *Repository) Release(ctx context.Context, opt ReleaseOptions) (*Released, error) {
 	lock, err := r.lock(ctx)
 	if err != nil {
@@ -80,7 +80,7 @@ func (st *state) checkKeys(opt ReleaseOptions) error {
 		have[k.public.ID()] = true
 	}
 	if want := st.root.threshold(metadata.TARGETS); len(have) < want || len(have) != len(opt.Keys) {
-		return fmt.Errorf("%w: %d release keys must sign, each once; there are %d", ErrSignature, want, len(have))
+		return fmt.Errorf("%w: %d release keys must sign, each once; there are %d", ErrKey, want, len(have))
 	}
 	if opt.Online == nil {
 		return nil

@@ -227,8 +227,8 @@ func (r *Repository) write(e *edition) error {
 
 // finish encodes metadata, which must have enough signatures for root.
 func finish[T metadata.Roles](root *Root, role string, m *metadata.Metadata[T]) ([]byte, error) {
-	if err := root.meta.VerifyDelegate(role, m); err != nil {
-		return nil, fmt.Errorf("%s: %w", role, refused(err))
+	if err := enough(root.meta.VerifyDelegate(role, m)); err != nil {
+		return nil, fmt.Errorf("%s: %w", role, err)
 	}
 	p, err := encode(m)
 	if err != nil {
@@ -238,4 +238,12 @@ func finish[T metadata.Roles](root *Root, role string, m *metadata.Metadata[T]) 
 		return nil, fmt.Errorf("%s: %w", role, malformed("%d bytes, and readers take %d", len(p), maxSize(role)))
 	}
 	return p, nil
+}
+
+// enough turns an error about what was just signed into one about who signs.
+func enough(err error) error {
+	if errors.Is(refused(err), ErrSignature) {
+		return fmt.Errorf("%w: too few of the right keys sign", ErrKey)
+	}
+	return refused(err)
 }

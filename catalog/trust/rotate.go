@@ -35,7 +35,7 @@ type Rotated struct {
 // Rotate changes the keys of a catalog. The new root is signed by the old keys and
 // the new ones, so that readers with the old one take it; what a key that is
 // removed has signed is signed anew. An error leaves the catalog as it was, and
-// wraps [ErrKey] or [ErrSignature] if the keys do not suffice.
+// wraps [ErrKey] if the keys do not suffice.
 func (r *Repository) Rotate(ctx context.Context, opt RotateOptions) (Rotated, error) {
 	lock, err := r.lock(ctx)
 	if err != nil {
@@ -89,7 +89,7 @@ func (r *Root) successor(opt RotateOptions) (*Root, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the new keys: %w", err)
 	}
-	if err := refused(r.meta.VerifyDelegate(metadata.ROOT, next.meta)); err != nil {
+	if err := enough(r.meta.VerifyDelegate(metadata.ROOT, next.meta)); err != nil {
 		return nil, fmt.Errorf("the old keys: %w", err)
 	}
 	return next, nil

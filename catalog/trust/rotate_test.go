@@ -65,8 +65,8 @@ func TestRotateTwoOfThree(t *testing.T) {
 		"one": s.release[:1], "one twice": {s.release[0], s.release[0]}, "one and a stranger": {s.release[0], newKey(t)}, "none": nil,
 	} {
 		_, err := s.repo.Release(t.Context(), ReleaseOptions{Keys: keys, Online: s.online})
-		if !errors.Is(err, ErrSignature) && !errors.Is(err, ErrKey) {
-			t.Errorf("a release by %s: %v, want ErrSignature or ErrKey", name, err)
+		if !errors.Is(err, ErrKey) {
+			t.Errorf("a release by %s: %v, want ErrKey", name, err)
 		}
 	}
 	release := func(keys ...*SecretKey) error {
@@ -79,8 +79,8 @@ func TestRotateTwoOfThree(t *testing.T) {
 	next := newKey(t)
 	change := RotateOptions{Add: []PublicKey{next.Public()}, Remove: []PublicKey{s.release[2].Public()}, Online: s.online}
 	change.Keys = []*SecretKey{s.release[0], next}
-	if _, err := s.repo.Rotate(t.Context(), change); !errors.Is(err, ErrSignature) {
-		t.Errorf("a rotation by one old key and the new one: %v, want ErrSignature", err)
+	if _, err := s.repo.Rotate(t.Context(), change); !errors.Is(err, ErrKey) {
+		t.Errorf("a rotation by one old key and the new one: %v, want ErrKey", err)
 	}
 	change.Keys = s.release[:2]
 	s.rotate(change)
@@ -94,8 +94,8 @@ func TestRotateTwoOfThree(t *testing.T) {
 	}
 	s.rotate(RotateOptions{Threshold: 3, Keys: []*SecretKey{s.release[0], s.release[1], next}, Online: s.online})
 	s.load()
-	if err := release(s.release[1], next); !errors.Is(err, ErrSignature) {
-		t.Errorf("two of three, where three must sign: %v, want ErrSignature", err)
+	if err := release(s.release[1], next); !errors.Is(err, ErrKey) {
+		t.Errorf("two of three, where three must sign: %v, want ErrKey", err)
 	}
 	if _, err := s.repo.Rotate(t.Context(), RotateOptions{Threshold: 4, Keys: []*SecretKey{s.release[0], s.release[1], next}}); !errors.Is(err, ErrKey) {
 		t.Errorf("a threshold that cannot be met: %v, want ErrKey", err)

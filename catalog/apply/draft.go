@@ -32,6 +32,7 @@ type want struct {
 	own    bool
 	keep   bool // it is needed even if it is there already
 	fresh  bool // of a directory: what was there is no directory
+	inside bool // of a file: its contents are those that it has
 }
 
 func newDraft(d look) *draft {

@@ -32,7 +32,7 @@ func (e *engine) stage(ctx context.Context, t *transaction, sources map[int]sour
 			}
 		}
 	}
-	done := map[string]bool{} // several names of one file have one number
+	done := map[string]*Node{} // several names of one file have one number
 	for i := range t.Steps {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -40,6 +40,9 @@ func (e *engine) stage(ctx context.Context, t *transaction, sources map[int]sour
 		if err := e.stageStep(t, &t.Steps[i], sources, done); err != nil {
 			return at(string(t.Steps[i].Path), err)
 		}
+	}
+	if t.Receipt != nil && t.Undoes == "" {
+		t.Receipt.Paths = changed(t.Steps) // with the digests that are known by now
 	}
 	p, err := t.encode()
 	if err != nil {
@@ -53,11 +56,11 @@ func (e *engine) stage(ctx context.Context, t *transaction, sources map[int]sour
 
 // stageStep lays the new file of a step into the stage, and the old one into
 // the undo folder.
-func (e *engine) stageStep(t *transaction, s *step, sources map[int]source, done map[string]bool) error {
+func (e *engine) stageStep(t *transaction, s *step, sources map[int]source, done map[string]*Node) error {
 	v := e.volume(string(s.Path))
 	if s.Before != nil && s.Before.Data > 0 {
-		if to := e.undone(v, t.ID, s.Before.Data); !done[to] {
-			done[to] = true
+		if to := e.undone(v, t.ID, s.Before.Data); done[to] == nil {
+			done[to] = s.Before
 			if err := e.keep(v, string(s.Path), to, s.Before); err != nil {
 				return err
 			}
@@ -68,11 +71,13 @@ func (e *engine) stageStep(t *transaction, s *step, sources map[int]source, done
 	}
 	to := e.staged(v, t.ID, s.After.Data)
 	src := sources[s.After.Data]
-	if !done[to] {
-		done[to] = true
-		if err := e.lay(v, to, src, s.After); err != nil {
-			return err
-		}
+	if first := done[to]; first != nil {
+		s.After.SHA256 = first.SHA256
+		return nil
+	}
+	done[to] = s.After
+	if err := e.lay(v, to, src, s.After); err != nil {
+		return err
 	}
 	return nil
 }

@@ -95,6 +95,8 @@ func (p *planner) is(name, first string, w *want) (bool, error) {
 		return false, nil
 	case now.Type != File:
 		return w.node.Time == Time{} || w.node.Time == now.Time, nil
+	case w.inside:
+		return true, nil
 	}
 	return p.contents(name, w)
 }

@@ -1,0 +1,264 @@
+package apply
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+
+	"slipcast/catalog/bundle"
+	"slipcast/catalog/condition"
+	"slipcast/catalog/version"
+)
+
+// commandPath is where needs.commands are looked for.
+const commandPath = "usr/local/sbin:usr/local/bin:usr/sbin:usr/bin:sbin:bin"
+
+// installed returns the version of the product of a bundle that is on the
+// root, empty for none: as detection says, or else the receipt.
+func installed(ctx context.Context, h *bundle.Header, f condition.Facts, receipt *Receipt, opt Options) (string, error) {
+	if opt.Installed != nil {
+		return *opt.Installed, nil
+	}
+	if h.Detect.Version != "" {
+		c, err := condition.CompileText(h.Detect.Version)
+		if err != nil {
+			return "", fmt.Errorf("detect.version: %w", err)
+		}
+		text, known, answers := c.Text(ctx, f)
+		if !known {
+			return "", fmt.Errorf("which version is installed cannot be told: %v", answers)
+		}
+		return text, nil
+	}
+	if receipt != nil {
+		return receipt.Version, nil
+	}
+	return "", nil
+}
+
+// mayReplace decides whether a bundle may be put onto the version have of its
+// product.
+func mayReplace(h *bundle.Header, have string, opt Options) error {
+	if have == "" {
+		return fromNothing(h)
+	}
+	old, err := version.Parse(h.Scheme, have)
+	if err != nil {
+		return fmt.Errorf("the installed version: %w", err)
+	}
+	mine, err := version.Parse(h.Scheme, h.Version)
+	if err != nil {
+		return err
+	}
+	order, err := old.Compare(mine)
+	if err != nil {
+		return err
+	}
+	if order > 0 && !opt.AllowDowngrade {
+		return fmt.Errorf("%w: version %s is installed", ErrDowngrade, have)
+	}
+	if order == 0 {
+		return nil // once more, or a new release of what is there
+	}
+	return fromVersion(h, old, opt.AllowDowngrade && order > 0)
+}
+
+func fromNothing(h *bundle.Header) error {
+	if len(h.From) == 0 {
+		return nil
+	}
+	for _, f := range h.From {
+		if f.Nothing {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: nothing is, and it upgrades %s", ErrFrom, ranges(h))
+}
+
+func fromVersion(h *bundle.Header, old version.Version, allowed bool) error {
+	if len(h.From) == 0 || allowed {
+		return nil
+	}
+	for _, f := range h.From {
+		if f.Nothing {
+			continue
+		}
+		r, err := version.ParseRange(h.Scheme, f.Range)
+		if err != nil {
+			return err
+		}
+		if has, err := r.Has(old); err != nil || has {
+			return err
+		}
+	}
+	return fmt.Errorf("%w: version %s is, and it upgrades %s", ErrFrom, old, ranges(h))
+}
+
+func ranges(h *bundle.Header) string {
+	var list []string
+	for _, f := range h.From {
+		if !f.Nothing {
+			list = append(list, f.Range)
+		}
+	}
+	if len(list) == 0 {
+		return "nothing"
+	}
+	return strings.Join(list, " or ")
+}
+
+// receiptOf returns the receipt of a product, nil if there is none.
+func receiptOf(list []Receipt, product string) *Receipt {
+	for i := range list {
+		if list[i].Product() == product {
+			return &list[i]
+		}
+	}
+	return nil
+}
+
+// owners reports a path that a bundle lays or takes away and that another
+// product has laid.
+func owners(steps []step, list []Receipt, h *bundle.Header) error {
+	owner := map[Name]*Receipt{}
+	for i := range list {
+		if r := &list[i]; r.Product() != h.Product() && !supersedes(h, r) {
+			for _, p := range r.Paths {
+				if p.Own && p.Type != "" {
+					owner[p.Path] = r
+				}
+			}
+		}
+	}
+	for i := range steps {
+		s := &steps[i]
+		if r := owner[s.Path]; r != nil && (s.Own || s.After == nil) {
+			return at(string(s.Path), fmt.Errorf("%w: it belongs to %s", ErrConflict, r.Ident()))
+		}
+	}
+	return nil
+}
+
+func supersedes(h *bundle.Header, r *Receipt) bool {
+	for _, s := range h.Supersedes {
+		if s.Product == r.Product() {
+			return true
+		}
+	}
+	return false
+}
+
+// commands reports a program that the bundle needs and that the root does not
+// have.
+func (t *draft) commands(names []string) error {
+	for _, name := range names {
+		found := false
+		for dir := range strings.SplitSeq(commandPath, ":") {
+			real, err := t.resolve(path.Join(dir, name), true)
+			if err != nil {
+				return err
+			}
+			n, err := t.node(real)
+			if err != nil {
+				return err
+			}
+			found = found || n.kind() == File && n.Mode&0o111 != 0
+		}
+		if !found {
+			return fmt.Errorf("the root has no %s, which the bundle needs", name)
+		}
+	}
+	return nil
+}
+
+// writable reports a file system that steps change and that is read-only.
+func (e *engine) writable(t *transaction) error {
+	for _, v := range e.used(t) {
+		if e.volumes[v].readOnly {
+			return at("/"+e.volumes[v].top, ErrReadOnly)
+		}
+	}
+	return nil
+}
+
+// room reports a file system without room for a transaction: what is staged,
+// copies for undoing, the journal, and 5 % that stay free.
+func (e *engine) room(t *transaction, needs bundle.Needs) error {
+	bytes, inodes := make([]int64, len(e.volumes)), make([]int64, len(e.volumes))
+	bytes[e.at] += 4096*8 + int64(len(t.Steps))*1024*2 // tx.json, the receipt
+	inodes[e.at] += 8
+	bytes[e.volume(".")] += needs.Bytes
+	inodes[e.volume(".")] += needs.Inodes
+	seen := map[string]bool{}
+	for i := range t.Steps {
+		e.cost(t, &t.Steps[i], seen, bytes, inodes)
+	}
+	for v := range e.volumes {
+		if bytes[v] == 0 && inodes[v] == 0 {
+			continue
+		}
+		s, err := e.d.space(v)
+		if err != nil {
+			return err
+		}
+		if want := bytes[v] + s.total/20; s.free < want {
+			return at("/"+e.volumes[v].top, fmt.Errorf("%w: %d bytes are free, %d are needed, 5 %% of the file system among them", ErrNoSpace, s.free, want))
+		}
+		if want := inodes[v] + s.totalInodes/20; s.totalInodes > 0 && s.freeInodes < want {
+			return at("/"+e.volumes[v].top, fmt.Errorf("%w: %d inodes are free, %d are needed, 5 %% of them among them", ErrNoSpace, s.freeInodes, want))
+		}
+	}
+	return nil
+}
+
+// cost adds what one step takes.
+func (e *engine) cost(t *transaction, s *step, seen map[string]bool, bytes, inodes []int64) {
+	v := e.volume(string(s.Path))
+	whole := func(n *Node) int64 { return (n.Size + 4095) / 4096 * 4096 }
+	if s.Before != nil && s.Before.Data > 0 && !e.volumes[v].links {
+		bytes[v] += whole(s.Before)
+	}
+	if s.After == nil || s.inPlace() || s.How == nothing {
+		return
+	}
+	key := e.staged(v, t.ID, s.After.Data)
+	if s.After.Data > 0 && seen[key] {
+		return
+	}
+	seen[key] = true
+	inodes[v]++
+	bytes[v] += max(whole(s.After), 4096)
+	if !e.volumes[v].links {
+		bytes[v] += whole(s.After) // the stage has one until the end
+	}
+}
+
+// detected asks the conditions of a bundle whether it is there now.
+func detected(ctx context.Context, h *bundle.Header, f condition.Facts) error {
+	if h.Detect.Present != "" {
+		c, err := condition.CompileBool(h.Detect.Present)
+		if err != nil {
+			return fmt.Errorf("detect.present: %w", err)
+		}
+		if v, answers := c.Verdict(ctx, f); v != condition.Yes {
+			return fmt.Errorf("%w: detect.present says %s: %v", ErrVerify, v, answers)
+		}
+	}
+	if h.Detect.Version == "" {
+		return nil
+	}
+	got, err := installed(ctx, h, f, nil, Options{})
+	if err != nil {
+		return errors.Join(ErrVerify, err)
+	}
+	if got != "" {
+		a, err := version.Parse(h.Scheme, got)
+		b, err2 := version.Parse(h.Scheme, h.Version)
+		if order, err3 := a.Compare(b); errors.Join(err, err2, err3) == nil && order == 0 {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: detect.version says %q, not %q", ErrVerify, got, h.Version)
+}

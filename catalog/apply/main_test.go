@@ -160,7 +160,7 @@ func build(t testing.TB, yaml string, files map[string]string) string {
 
 // A filesystem is a file system in a file, mounted.
 type filesystem struct {
-	file, dir string
+	file, dev, dir string
 }
 
 // kinds are the file systems on which a root may lie, with their size and how
@@ -182,7 +182,8 @@ func newFilesystem(t testing.TB, kind string, size int64) filesystem {
 	lab.Tools(t, k.mkfs[0])
 	file := lab.File(t, max(size, k.size))
 	lab.Run(t, k.mkfs[0], append(slices.Clone(k.mkfs[1:]), file)...)
-	return filesystem{file, lab.Mount(t, lab.Loop(t, file, 512), k.mount...)}
+	dev := lab.Loop(t, file, 512)
+	return filesystem{file, dev, lab.Mount(t, dev, k.mount...)}
 }
 
 // populate makes a small system in a folder.

@@ -83,8 +83,8 @@ func checkCorpus(t *testing.T, dir string) {
 
 // A crash compares trees after cuts of one kind with the old one and the new.
 type crash struct {
-	kind, file, job string
-	base            string // a file system as it is before the job
+	filesystem
+	kind, job, slb string
 	old, new        string
 	calls           int
 }
@@ -92,56 +92,41 @@ type crash struct {
 // newCrash runs the job once to know what it does.
 func newCrash(t *testing.T, kind, job string) *crash {
 	t.Helper()
-	c := &crash{kind: kind, job: job, file: build(t, corpusYAML, corpusFiles())}
-	f := newFilesystem(t, kind, 0)
-	populate(t, f.dir)
-	if job == "undo" {
-		if err := work("apply", f.dir, c.file, through); err != nil {
-			t.Fatal(err)
-		}
-	}
-	c.old = digestOf(t, f.dir)
-	lab.Sync(t, f.dir)
-	c.base = copyDisk(t, f.file)
+	c := &crash{filesystem: newFilesystem(t, kind, 0), kind: kind, job: job, slb: build(t, corpusYAML, corpusFiles())}
+	dir := c.fresh(t, "once")
+	c.old = digestOf(t, dir)
 	count := &hooked{hook: func(int) {}}
-	if err := work(job, f.dir, c.file, func(d disk) disk { count.disk = d; return count }); err != nil {
+	if err := work(job, dir, c.slb, func(d disk) disk { count.disk = d; return count }); err != nil {
 		t.Fatal(err)
 	}
-	c.new, c.calls = digestOf(t, f.dir), count.calls
+	c.new, c.calls = digestOf(t, dir), count.calls
 	if c.new == c.old || c.calls < 50 {
 		t.Fatalf("the job does nothing in %d operations", c.calls)
 	}
 	return c
 }
 
-// copyDisk copies a file system without its holes.
-func copyDisk(t testing.TB, file string) string {
+// fresh makes a root in a folder of the file system, as it is before the job.
+func (c *crash) fresh(t *testing.T, name string) string {
 	t.Helper()
-	out := filepath.Join(t.TempDir(), "copy.raw")
-	lab.Run(t, "cp", "--sparse=always", "--reflink=auto", file, out)
-	return out
-}
-
-// mounted calls f with a copied file system mounted, and removes it.
-func (c *crash) mounted(t *testing.T, file string, f func(dir string)) {
-	t.Helper()
-	dev, detach := lab.Attach(t, file, 512)
-	dir := t.TempDir()
-	lab.Run(t, "mount", append(kinds[c.kind].mount, dev, dir)...)
-	defer func() {
-		lab.Run(t, "umount", dir)
-		detach()
-		if err := os.Remove(file); err != nil {
-			t.Error(err)
+	dir := filepath.Join(c.dir, name)
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	populate(t, dir)
+	if c.job == "undo" {
+		if err := work("apply", dir, c.slb, through); err != nil {
+			t.Fatal(err)
 		}
-	}()
-	f(dir)
+	}
+	lab.Sync(t, dir)
+	return dir
 }
 
 // judge recovers a root and compares it.
 func (c *crash) judge(t *testing.T, what, dir string) {
 	t.Helper()
-	if err := work("recover", dir, c.file, through); err != nil {
+	if err := work("recover", dir, c.slb, through); err != nil {
 		t.Errorf("%s: recovery: %v", what, err)
 		return
 	}
@@ -162,11 +147,13 @@ func TestRootKilledAtEveryOperation(t *testing.T) {
 				c := newCrash(t, kind, job)
 				chance := rand.New(rand.NewPCG(1, 2))
 				for call := 1; call <= c.calls; call++ {
-					c.mounted(t, copyDisk(t, c.base), func(dir string) {
-						c.kill(t, call, job, dir)
-						c.kill(t, 1+chance.IntN(c.calls/2), "recover", dir)
-						c.judge(t, fmt.Sprintf("killed before operation %d", call), dir)
-					})
+					dir := c.fresh(t, fmt.Sprint(call))
+					c.kill(t, call, job, dir)
+					c.kill(t, 1+chance.IntN(c.calls/2), "recover", dir)
+					c.judge(t, fmt.Sprintf("killed before operation %d", call), dir)
+					if err := os.RemoveAll(dir); err != nil {
+						t.Fatal(err)
+					}
 				}
 				t.Logf("%d kills", c.calls)
 			})
@@ -179,7 +166,7 @@ func TestRootKilledAtEveryOperation(t *testing.T) {
 func (c *crash) kill(t *testing.T, call int, job, dir string) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d %s %s %s", killAt, call, job, dir, c.file))
+	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d %s %s %s", killAt, call, job, dir, c.slb))
 	var out bytes.Buffer
 	cmd.Stderr = &out
 	err := cmd.Run()
@@ -192,30 +179,56 @@ func (c *crash) kill(t *testing.T, call int, job, dir string) {
 	}
 }
 
-// What is on the device before each operation is what a power cut there leaves:
-// it is copied, mounted with its journal replayed, recovered and compared.
+// What is on the device before an operation is what a power cut there leaves:
+// it is copied, mounted with its journal replayed, recovered and compared. It
+// is copied again whenever something was written to the device.
 func TestRootPowerCutAtEveryOperation(t *testing.T) {
 	for kind := range kinds {
 		for _, job := range []string{"apply", "undo"} {
 			t.Run(kind+" "+job, func(t *testing.T) {
 				c := newCrash(t, kind, job)
-				var cuts []string
-				first := copyDisk(t, c.base)
-				var inner string
-				c.mounted(t, first, func(dir string) {
-					inner = dir
-					hook := func(int) { cuts = append(cuts, copyDisk(t, first)) }
-					if err := work(job, inner, c.file, func(d disk) disk { return &hooked{disk: d, hook: hook} }); err != nil {
-						t.Fatal(err)
+				dir := c.fresh(t, "root")
+				cuts, written := map[int]string{}, ""
+				hook := func(call int) {
+					if now := writes(t, c.dev); now != written {
+						cuts[call], written = copyDisk(t, c.filesystem.file), now
 					}
-				})
-				for i, cut := range cuts {
-					c.mounted(t, cut, func(dir string) { c.judge(t, fmt.Sprintf("power cut before operation %d", i+1), dir) })
 				}
-				t.Logf("%d power cuts", len(cuts))
+				if err := work(job, dir, c.slb, func(d disk) disk { return &hooked{disk: d, hook: hook} }); err != nil {
+					t.Fatal(err)
+				}
+				cuts[c.calls+1] = copyDisk(t, c.filesystem.file)
+				lab.Unmount(t, c.dir)
+				if len(cuts) < 5 {
+					t.Errorf("%d states of the device, want one after each barrier", len(cuts))
+				}
+				for call, cut := range cuts {
+					top := lab.Mount(t, lab.Loop(t, cut, 512), kinds[kind].mount...)
+					c.judge(t, fmt.Sprintf("power cut before operation %d", call), filepath.Join(top, "root"))
+					lab.Unmount(t, top)
+				}
+				t.Logf("%d operations, %d states of the device", c.calls, len(cuts))
 			})
 		}
 	}
+}
+
+// writes tells how much was written to a loop device.
+func writes(t *testing.T, dev string) string {
+	t.Helper()
+	p, err := os.ReadFile("/sys/block/" + filepath.Base(dev) + "/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Join(strings.Fields(string(p))[4:7], " ")
+}
+
+// copyDisk copies a file system without its holes.
+func copyDisk(t testing.TB, file string) string {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "copy.raw")
+	lab.Run(t, "cp", "--sparse=always", "--reflink=auto", file, out)
+	return out
 }
 
 func TestRootApplyRefuses(t *testing.T) {

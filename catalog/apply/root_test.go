@@ -85,8 +85,8 @@ func checkCorpus(t *testing.T, dir string) {
 type crash struct {
 	filesystem
 	kind, job, slb string
-	old, new        string
-	calls           int
+	old, new       string
+	calls          int
 }
 
 // newCrash runs the job once to know what it does.

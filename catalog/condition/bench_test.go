@@ -1,6 +1,7 @@
 package condition
 
 import (
+	"fmt"
 	"testing"
 )
 
@@ -24,5 +25,22 @@ func BenchmarkVerdict(b *testing.B) {
 		if v, answers := c.Verdict(b.Context(), f); v != Yes {
 			b.Fatal(v, answers)
 		}
+	}
+}
+
+// BenchmarkWorst is what the bounds of the language come to.
+func BenchmarkWorst(b *testing.B) {
+	for i, source := range worst() {
+		c, err := CompileBool(source)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Run(fmt.Sprint(i), func(b *testing.B) {
+			for b.Loop() {
+				if v, answers := c.Verdict(b.Context(), worstFacts(maxText)); v != No {
+					b.Fatalf("%v: %.100v", v, answers)
+				}
+			}
+		})
 	}
 }

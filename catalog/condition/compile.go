@@ -23,7 +23,7 @@ const (
 	maxSource   = 4 << 10  // bytes of its text
 	maxNodes    = 1000     // nodes of its tree
 	maxText     = 64 << 10 // bytes of a text while it is evaluated
-	maxPatterns = 2000     // instructions of all its patterns together
+	maxPatterns = 1000     // instructions of all its patterns together
 )
 
 // A Condition is compiled and can be evaluated any number of times. It is safe

@@ -51,7 +51,7 @@ func TestCompileRefuses(t *testing.T) {
 		{`"a" matches distro()`, "must be a text in quotes"},
 		{`"a" matches "a" + "b"`, "must be a text in quotes"},
 		{`"a" matches "(a{1000}){2}"`, "invalid repeat count"},
-		{`"a" matches "a{999}" || "b" matches "b{999}" || "c" matches "c{9}"`, "patterns of more than 2000 instructions"},
+		{`"a" matches "a{499}" || "b" matches "b{499}" || "c" matches "c{9}"`, "patterns of more than 1000 instructions"},
 		{`dmi("colour") == ""`, `"colour" is none of vendor, product, serial, board, bios`},
 		{`machine("ip") == ""`, `"ip" is none of name, uuid, mac`},
 		{`compare("pep440", "1", "2") == 0`, `"pep440" is none of deb, rpm`},

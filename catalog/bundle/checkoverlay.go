@@ -142,7 +142,7 @@ func (m *Manifest) checkXattr(x *Xattr) error {
 	space, rest, _ := strings.Cut(x.Name, ".")
 	switch {
 	case !slices.Contains([]string{"user", "trusted", "security", "system"}, space) || rest == "":
-		return fmt.Errorf("name %q, want one that begins with user., trusted., security. or system.", x.Name)
+		return fmt.Errorf("name %q, want one that begins with user., trusted., security. or system. and goes on", x.Name)
 	case x.Name == "security.capability" && !m.allows(SetUID):
 		return errors.New("capabilities need allow: [setuid]")
 	case len(x.Value) > longestXattr:

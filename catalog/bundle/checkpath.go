@@ -67,11 +67,11 @@ func checkWindowsName(name string) error {
 	case strings.Contains(name, ":"):
 		return errors.New("a colon names a stream of a file, not a file")
 	case strings.ContainsAny(name, `<>"\|?*`):
-		return errors.New(`Windows has no names with < > " \ | ? *`)
+		return errors.New(`no name in a Windows has one of < > " \ | ? *`)
 	case last == '.' || last == ' ':
-		return errors.New("Windows has no names that end in a dot or a blank")
+		return errors.New("no name in a Windows ends in a dot or a blank")
 	case deviceName.MatchString(name):
-		return errors.New("Windows has this name for a device")
+		return errors.New("it is the name of a device in a Windows")
 	case len(utf16.Encode([]rune(name))) > longestComponent:
 		return fmt.Errorf("a name of more than %d characters", longestComponent)
 	}

@@ -110,7 +110,11 @@ func withEngine(ctx context.Context, r *root.Root, opt Options, create bool, f f
 	if err != nil || e == nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, unlock()) }()
+	defer func() {
+		if end := unlock(); end != nil {
+			err = errors.Join(err, end)
+		}
+	}()
 	e.verify = func(ctx context.Context, t *transaction) error {
 		if len(t.Receipt.Queue) > 0 {
 			return nil // the system has to run first
@@ -162,7 +166,10 @@ func (a *application) run(ctx context.Context) (*Receipt, error) {
 		return nil, err
 	}
 	receipt, err := a.transact(ctx, c)
-	return receipt, errors.Join(err, done())
+	if end := done(); end != nil {
+		a.e.log(fmt.Sprintf("the folder in which programs ran is still there: %v", end))
+	}
+	return receipt, err
 }
 
 // checks looks at everything that can be known without the contents.

@@ -216,9 +216,7 @@ func (s *stand) program(ctx context.Context, run *bundle.Run) error {
 	p := sandbox.Program{
 		Env: environment(s.manifest, run, s.params), Net: run.Net, Timeout: time.Duration(run.Timeout) * time.Second, Line: s.opt.Log,
 	}
-	for _, word := range run.Exec {
-		p.Exec = append(p.Exec, string(expand([]byte(word), s.params)))
-	}
+	p.Exec = words(run, s.params)
 	for _, script := range run.Scripts {
 		file, err := s.file(script.Name, script.Data, os.FileMode(script.Mode))
 		if err != nil {
@@ -234,6 +232,20 @@ func (s *stand) program(ctx context.Context, run *bundle.Run) error {
 		return fmt.Errorf("exit code %d", result.Code)
 	}
 	return nil
+}
+
+// words returns program and arguments of a run. A script is in the folder in
+// which it starts.
+func words(run *bundle.Run, params map[string]string) []string {
+	var list []string
+	for i, word := range run.Exec {
+		word = string(expand([]byte(word), params))
+		if i == 0 && slices.ContainsFunc(run.Scripts, func(s bundle.Script) bool { return s.Name == word }) {
+			word = "./" + word
+		}
+		list = append(list, word)
+	}
+	return list
 }
 
 // environment is what a program finds beyond what every program has.

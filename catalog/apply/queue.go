@@ -207,11 +207,7 @@ func (c *compiler) script(dir string, run *bundle.Run) string {
 		fmt.Fprintf(&b, "export %s=%s\n", name, quote(env[name]))
 	}
 	fmt.Fprintf(&b, "cd %s || exit 127\nexec", quote(env["SLIPCAST_FILES"]))
-	for i, word := range run.Exec {
-		word = string(expand([]byte(word), c.params))
-		if i == 0 && slices.ContainsFunc(run.Scripts, func(s bundle.Script) bool { return s.Name == word }) {
-			word = "./" + word
-		}
+	for _, word := range words(run, c.params) {
 		b.WriteString(" " + quote(word))
 	}
 	return b.String() + "\n"

@@ -1,0 +1,181 @@
+package apply
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"slipcast/catalog/root"
+	"slipcast/internal/lab"
+)
+
+// busybox makes a system in a folder in which programs run.
+func busybox(t testing.TB, dir string) {
+	t.Helper()
+	lab.Tools(t, "busybox", "ldd")
+	populate(t, dir)
+	for _, name := range []string{"dev", "proc", "sys", "run", "tmp", "root", "usr/sbin", "usr/lib/systemd"} {
+		if err := os.MkdirAll(filepath.Join(dir, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	program, err := exec.LookPath("busybox")
+	if err != nil {
+		t.Fatal(err)
+	}
+	install(t, dir, program, "usr/bin/busybox")
+	install(t, dir, "/bin/true", "usr/lib/systemd/systemd")
+	for _, name := range []string{"sh", "cat", "cp", "rm", "mkdir", "touch", "echo", "chmod", "ln", "timeout"} {
+		if err := os.Symlink("busybox", filepath.Join(dir, "usr/bin", name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// install copies a program of this system with its libraries.
+func install(t testing.TB, dir, program, to string) {
+	t.Helper()
+	list, _ := exec.Command("ldd", program).CombinedOutput() // it has no exit code for static ones
+	files := map[string]string{program: to}
+	for _, library := range regexp.MustCompile(`/\S+\.so\S*`).FindAllString(string(list), -1) {
+		files[library] = library
+	}
+	for from, to := range files {
+		text, err := os.ReadFile(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		to = filepath.Join(dir, to)
+		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(to, text, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+const programYAML = `schema: 1
+name: corpus
+version: 1.0.0
+scheme: semver
+params: {who: {default: "it's me"}}
+payload:
+  - overlay: {from: files, to: /}
+run:
+  - {phase: pre, exec: [/bin/sh, -c, 'test ! -e /etc/laid'], timeout: 60s}
+  - {phase: post, exec: [post.sh, "{{who}}"], scripts: [scripts/post.sh], timeout: 60s}
+  - {phase: firstboot, exec: [first.sh, "{{who}}"], scripts: [scripts/first.sh], timeout: 60s}
+`
+
+// What programs do is part of the transaction, and undone with it.
+func TestRootProgramsAreUndone(t *testing.T) {
+	lab.Root(t)
+	dir := t.TempDir()
+	busybox(t, dir)
+	before, times := digestOf(t, dir), folderTimes(t, dir)
+	yaml := strings.ReplaceAll(strings.ReplaceAll(programYAML, "[post.sh", "[scripts/post.sh"), "[first.sh", "[scripts/first.sh")
+	b, err := openBundle(build(t, yaml, map[string]string{
+		"files/etc/laid": "laid",
+		"scripts/post.sh": `#!/bin/sh
+set -e
+cp /etc/laid /etc/copied
+echo "$1" >>/etc/hosts
+rm -r /opt/old
+mkdir -p /usr/share/made
+ln /etc/copied /usr/share/made/twin
+chmod 700 /etc/app.d
+chmod 600 /etc/app.d/one
+echo "$SLIPCAST_PARAM_who" >/usr/share/made/who
+`,
+		"scripts/first.sh": "#!/bin/sh\n[ \"$1\" = \"it's me\" ]\n",
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := applyTo(t, dir, b, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"etc/copied": "laid", "etc/hosts": "127.0.0.1 localhost\nit's me\n", "usr/share/made/who": "it's me\n", "home/hosts": "127.0.0.1 localhost\n",
+	} {
+		if got, err := os.ReadFile(filepath.Join(dir, name)); string(got) != want {
+			t.Errorf("%s: got %q, %v, want %q", name, got, err, want)
+		}
+	}
+	a, err := os.Stat(filepath.Join(dir, "etc/copied"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if twin, err := os.Stat(filepath.Join(dir, "usr/share/made/twin")); err != nil || !os.SameFile(a, twin) {
+		t.Errorf("twin: %v, want another name of etc/copied", err)
+	}
+	checkQueue(t, dir)
+	undoAt(t, dir)
+	if after := digestOf(t, dir); after != before {
+		t.Errorf("tree digest after undo %s, want %s", after, before)
+	}
+	if after := folderTimes(t, dir); strings.Join(difference(times, after), "") != "" {
+		t.Errorf("times of directories: %v", difference(times, after))
+	}
+}
+
+// checkQueue looks at the queue of a root and runs it on this system.
+func checkQueue(t *testing.T, dir string) {
+	t.Helper()
+	r, err := root.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	list, err := Queue(r)
+	if err != nil || len(list) != 1 || list[0] != (Queued{Name: "0001-corpus"}) {
+		t.Errorf("queue: %+v, %v", list, err)
+	}
+	link, err := filepath.EvalSymlinks(filepath.Join(dir, unitLink))
+	if err != nil || link != filepath.Join(dir, unitPath) {
+		t.Errorf("the unit is not wanted by anything: %s, %v", link, err)
+	}
+}
+
+func undoAt(t *testing.T, dir string) {
+	t.Helper()
+	r, err := root.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if err := Undo(t.Context(), r, []string{"corpus"}, Options{}); err != nil {
+		t.Error(err)
+	}
+}
+
+// A program that fails has changed nothing.
+func TestRootProgramThatFailsChangesNothing(t *testing.T) {
+	lab.Root(t)
+	dir := t.TempDir()
+	busybox(t, dir)
+	before := digestOf(t, dir)
+	b, err := openBundle(build(t, `schema: 1
+name: corpus
+version: 1.0.0
+scheme: semver
+payload:
+  - overlay: {from: files, to: /}
+run:
+  - {phase: post, exec: [/bin/sh, -c, 'rm -r /opt; exit 3'], timeout: 60s}
+`, map[string]string{"files/etc/laid": "laid"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = applyTo(t, dir, b, Options{})
+	if err == nil || !strings.Contains(err.Error(), "post program /bin/sh: exit code 3") {
+		t.Errorf("got %v, want the exit code", err)
+	}
+	if after := digestOf(t, dir); after != before {
+		t.Error("the root was changed")
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"slipcast/agent/wire"
+	"slipcast/catalog/trust"
 	"slipcast/internal/progress"
 	"slipcast/pxe/bootenv"
 	"slipcast/pxe/debian"
@@ -28,7 +30,9 @@ type bootBuildOptions struct {
 	inUse  string // --for
 	server string
 	pin    pin
+	trust  string // file of a root
 	state  string
+	store  string
 }
 
 func newBootBuildCmd(env *env) *cobra.Command {
@@ -49,7 +53,9 @@ has servers. --for trims to the machines in FILE: what slipcast machine show
 --json prints of each.
 
 With --server it also makes ARCH/boot.img, one file for UEFI HTTP boot and for a
-USB stick (dd if=boot.img of=/dev/sdX), whose agent goes to that server.
+USB stick (dd if=boot.img of=/dev/sdX), whose agent goes to that server. It has
+the root of the catalog in the store built in, by which the agent knows what it may
+restore; without one it restores nothing.
 
 A server that hands out the folder goes on meanwhile: the new folder takes the
 place of the old one in one step, when it is whole.`,
@@ -82,13 +88,15 @@ func addBootBuildFlags(cmd *cobra.Command, opt *bootBuildOptions) {
 	f.StringVar(&opt.server, "server", "", "make a boot.img whose agent goes to the server at `URL`")
 	f.StringSliceVar(&opt.build.Args, "args", nil, "`WORDS` for the command line of the kernel in boot.img, like console=ttyS0")
 	f.Var(&opt.pin, "pin", "that server's key: SHA-256 in `HEX` (default: the key of the server of this host)")
+	f.StringVar(&opt.trust, "trust", "", "that server's catalog is the one of the root in `FILE` (default: that of the store of this host)")
 	f.StringVar(&opt.state, "state", stateDir(""), "the folder `DIR` of that server (also SLIPCAST_STATE)")
+	f.StringVar(&opt.store, "store", defaultStore, "the store `DIR` of that server")
 	f.StringVar(&opt.suite, "suite", "trixie", "the suite `NAME` of Debian, with its updates and security updates")
 	f.StringVar(&b.Debian.Mirror, "mirror", "http://deb.debian.org/debian", "fetch packages from `URL`")
 	f.StringVar(&b.Debian.Security, "security-mirror", "http://deb.debian.org/debian-security", "fetch security updates from `URL`")
 	f.StringVar(&b.Debian.Keyring, "keyring", "", "trust the keys in `FILE` (default: Debian's in /usr/share/keyrings)")
 	f.StringVar(&b.Debian.Cache, "cache", cacheDir(), "keep packages in the folder `DIR`")
-	settings(cmd, "state")
+	settings(cmd, "state", "store")
 }
 
 // cacheDir returns the folder for what may be deleted.
@@ -107,6 +115,9 @@ func cacheDir() string {
 func runBootBuild(ctx context.Context, env *env, opt bootBuildOptions) error {
 	began := time.Now()
 	if err := opt.settle(); err != nil {
+		return err
+	}
+	if err := opt.settleTicket(ctx, env); err != nil {
 		return err
 	}
 	meter := env.meter("reading Debian's lists of packages", "build", 0)
@@ -155,9 +166,6 @@ func (opt *bootBuildOptions) settle() error {
 	if err := opt.settleAgent(); err != nil {
 		return err
 	}
-	if err := opt.settleTicket(); err != nil {
-		return err
-	}
 	if opt.inUse == "" {
 		return nil
 	}
@@ -174,16 +182,10 @@ func (opt *bootBuildOptions) settleAgent() (err error) {
 	return err
 }
 
-// settleTicket makes the ticket of a boot.img, docs/boot.md, section 5.
-func (opt *bootBuildOptions) settleTicket() error {
+// settleTicket makes what a boot.img has built in, docs/boot.md, section 5.
+func (opt *bootBuildOptions) settleTicket(ctx context.Context, env *env) error {
 	if opt.server == "" {
-		if len(opt.pin) > 0 {
-			return usagef("boot build: --pin needs a --server")
-		}
-		if len(opt.build.Args) > 0 {
-			return usagef("boot build: --args needs a --server; slipcast serve --args is for machines that boot from the network")
-		}
-		return nil
+		return opt.refuseTicket()
 	}
 	for _, w := range opt.build.Args {
 		if err := bootenv.CheckArg(w); err != nil {
@@ -198,9 +200,57 @@ func (opt *bootBuildOptions) settleTicket() error {
 	if err != nil {
 		return err
 	}
-	opt.build.TicketPath = wire.TicketPath
-	opt.build.Ticket, err = json.Marshal(wire.Ticket{Schema: wire.Schema, Servers: []string{"https://" + u.Host}, Pin: pin})
-	return err
+	ticket, err := json.Marshal(wire.Ticket{Schema: wire.Schema, Servers: []string{"https://" + u.Host}, Pin: pin})
+	if err != nil {
+		return err
+	}
+	opt.build.Ticket = []bootenv.Entry{{Name: wire.TicketPath, Data: ticket}}
+	root, err := opt.trusted(ctx)
+	if errors.Is(err, trust.ErrNotCatalog) {
+		env.note("boot.img", "the store has no catalog, so machines that start from it restore nothing; slipcast catalog init makes one")
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	opt.build.Ticket = append(opt.build.Ticket, bootenv.Entry{Name: wire.RootPath, Data: root})
+	return nil
+}
+
+// refuseTicket refuses flags that are for a boot.img alone.
+func (opt *bootBuildOptions) refuseTicket() error {
+	switch {
+	case len(opt.pin) > 0:
+		return usagef("boot build: --pin needs a --server")
+	case opt.trust != "":
+		return usagef("boot build: --trust needs a --server; slipcast serve gives machines that boot from the network the root of its catalog")
+	case len(opt.build.Args) > 0:
+		return usagef("boot build: --args needs a --server; slipcast serve --args is for machines that boot from the network")
+	}
+	return nil
+}
+
+// trusted returns the root of the server's catalog.
+func (opt *bootBuildOptions) trusted(ctx context.Context) ([]byte, error) {
+	if opt.trust != "" {
+		text, err := readBoundedFile(opt.trust, wire.MaxRoot)
+		if err == nil {
+			_, err = trust.ParseRoot(text)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", opt.trust, err)
+		}
+		return text, nil
+	}
+	repository, err := trust.OpenRepository(filepath.Join(opt.store, catalogFolder))
+	if err != nil {
+		return nil, err
+	}
+	root, err := repository.Root(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return root.Encode(), nil
 }
 
 // serverPin returns the pin of the server: that which was given, else that of

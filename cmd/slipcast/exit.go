@@ -8,6 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"slipcast/catalog/bundle"
+	"slipcast/catalog/trust"
 	"slipcast/fleet"
 	"slipcast/image"
 	"slipcast/image/store"
@@ -42,8 +44,8 @@ func exitCodes() []exitMeaning {
 		{exitFailed, "any other failure; verify found differences"},
 		{exitUsage, "wrong arguments, flags or configuration"},
 		{exitPart, "done in part: some receivers failed, what could not be read was left out, or a file system was not grown"},
-		{exitDamaged, "an image or chunk is damaged, or a file is no image"},
-		{exitRefused, "the source, target or version in a store was refused; nothing was written to it"},
+		{exitDamaged, "an image, chunk or bundle is damaged, or a file is neither image nor bundle; a catalog is not what was signed"},
+		{exitRefused, "the source, target or version in a store was refused, or an image is not released; nothing was written"},
 		{exitNobody, "nobody answered: no receiver came, no session was found, or the sender or web server was lost"},
 		{exitInterrupted, "interrupted"},
 	}
@@ -64,10 +66,12 @@ func exitCode(ctx context.Context, err error) int {
 		return exitUsage
 	case errors.As(err, &part), errors.As(err, &incomplete):
 		return exitPart
-	case errors.As(err, &refused), errors.As(err, &unwilling), errors.As(err, &small), errors.Is(err, image.ErrSectorSize),
-		errors.Is(err, store.ErrExists), errors.Is(err, store.ErrInUse), errors.Is(err, bootenv.ErrForeign):
+	case errors.As(err, &refused), errors.As(err, &unwilling), errors.As(err, &small), errors.Is(err, fleet.ErrNotReleased), errors.Is(err, image.ErrSectorSize),
+		errors.Is(err, store.ErrExists), errors.Is(err, store.ErrInUse), errors.Is(err, bootenv.ErrForeign),
+		errors.Is(err, bundle.ErrNotEmpty), errors.Is(err, trust.ErrExists):
 		return exitRefused
-	case errors.Is(err, image.ErrDamaged), errors.Is(err, image.ErrNotImage), errors.Is(err, bootenv.ErrDamaged):
+	case errors.Is(err, image.ErrDamaged), errors.Is(err, image.ErrNotImage), errors.Is(err, bootenv.ErrDamaged),
+		errors.Is(err, bundle.ErrDamaged), errors.Is(err, bundle.ErrNotBundle), isUntrusted(err):
 		return exitDamaged
 	case errors.Is(err, multicast.ErrNobody), errors.Is(err, multicast.ErrNoSession), errors.Is(err, errRemoteSilent):
 		return exitNobody

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 
+	"slipcast/catalog/trust"
 	"slipcast/image"
 	"slipcast/image/store"
 	"slipcast/internal/blockdev"
@@ -21,6 +22,7 @@ import (
 func hintFor(err error) string {
 	var refused *blockdev.RefusedError
 	var unwilling *refusal
+	var unreleased *notReleased
 	var small *image.TooSmallError
 	var missing *fs.PathError
 	var pinned *pinError
@@ -32,6 +34,8 @@ func hintFor(err error) string {
 		return refusedHint(refused.Reason)
 	case errors.As(err, &unwilling) && unwilling.reason == noTerminal:
 		return "give --yes to overwrite it without asking"
+	case errors.As(err, &unreleased):
+		return unreleased.way
 	case errors.As(err, &small):
 		return fmt.Sprintf("%s do not hold %s; shrink the last partition of the source and its file system, and capture it again",
 			progress.Bytes(small.Have), progress.Bytes(small.Need))
@@ -69,6 +73,12 @@ func hintFor(err error) string {
 		return "a build replaces the whole folder; give -o a folder of its own"
 	case errors.Is(err, bootenv.ErrDamaged):
 		return "slipcast boot build makes it anew"
+	case errors.Is(err, trust.ErrNotCatalog):
+		return "slipcast catalog init makes one; --store or SLIPCAST_STORE says where the store is"
+	case errors.Is(err, errNoTerminal):
+		return "--passphrase-file or SLIPCAST_PASSPHRASE gives it; --no-passphrase makes a key without one"
+	case errors.Is(err, trust.ErrExists):
+		return "give it another release or version; what machines may have been given does not change"
 	case errors.Is(err, syscall.ENOSPC):
 		return "make room there, or write to another disk"
 	}

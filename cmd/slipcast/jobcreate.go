@@ -80,10 +80,15 @@ func newJobRestoreCmd(env *env) *cobra.Command {
 on it is lost. Which version that is, is settled now: a later one does not change
 the job. Several machines get it in one multicast session.
 
+The image must be one of those that the catalog names (slipcast catalog release
+--image). --apply brings bundles of the catalog to what was restored, and what
+these require; those that are there already are left alone.
+
 A clone gets a name, a machine-id and SSH host keys of its own; --as-is leaves
 them as they are in the image.`,
 		Example: `  slipcast job create restore --image lab room12-01 room12-02
-  slipcast job create restore --image lab@7 --all --not-before 22:30 --wake --end poweroff`,
+  slipcast job create restore --image lab@7 --all --not-before 22:30 --wake --end poweroff
+  slipcast job create restore --image lab --all --apply '*'`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.separate = cmd.Flags().Changed("multicast") && !o.multicast
 			return runJobCreate(cmd.Context(), env, wire.Restore, args, o)
@@ -100,6 +105,7 @@ them as they are in the image.`,
 	f.BoolVar(&o.options.Verify, "verify", false, "read everything back at the end")
 	f.StringVar(&o.options.Hostname, "hostname", "", "call the clone `NAME` (default: the machine's)")
 	f.BoolVar(&o.options.AsIs, "as-is", false, "leave name, machine-id and keys as they are in the image")
+	f.StringSliceVar(&o.options.Apply, "apply", nil, "apply the `BUNDLES` (NAME, NAME@VERSION), or * for all that are missing, to what was restored")
 	f.StringVar(&o.answer, "answer-file", "", "the Windows answer file `FILE` for the clone")
 	return cmd
 }
@@ -161,6 +167,11 @@ func runJobCreate(ctx context.Context, env *env, kind wire.Kind, args []string, 
 		if order.Image, err = o.resolve(ctx, kind); err != nil {
 			return err
 		}
+		if kind == wire.Restore {
+			if err := releasedIn(ctx, o.store.dir, order.Image, order.Options.Apply); err != nil {
+				return err
+			}
+		}
 		if err := o.confirm(ctx, env, order, list); err != nil {
 			return err
 		}
@@ -191,7 +202,10 @@ func (o *jobOrder) order(kind wire.Kind, now time.Time) (fleet.Order, error) {
 		return order, usagef("%s: --image is missing; see slipcast help job create %s", kind, kind)
 	}
 	order.Options.End = wire.End(o.end)
-	var err error
+	err := wire.CheckApply(order.Options.Apply)
+	if err != nil {
+		return order, usagef("job create: --apply: %w", err)
+	}
 	if order.Options.Disk, err = fleet.ParseRule(o.disk); err != nil {
 		return order, usagef("job create: --disk: %w", err)
 	}

@@ -13,6 +13,8 @@ func machineType() jsonType {
 		{name: "inventory", meaning: "what it is made of (show, set)", optional: true},
 		{name: "macs", meaning: "list of the addresses that tell it (show, set)", optional: true},
 		{name: "job", meaning: "the open one, or else the last, as the object job", optional: true},
+		{name: "compliance", meaning: "how it stood to the catalog after its last restore: cells, good, percent, looked", optional: true},
+		{name: "cells", meaning: "list of product, version, state, severity, reason, since: one for each product (show, set)", optional: true},
 		{name: "events", meaning: "list of time, machine, job, actor, text, the newest first (show)", optional: true},
 	}}
 }
@@ -26,7 +28,7 @@ func jobType() jsonType {
 		{name: "image", meaning: "NAME@VERSION to restore, NAME to capture to", optional: true},
 		{name: "digest", meaning: "of the image to restore", optional: true},
 		{name: "need_bytes", meaning: "the smallest disk that holds it", optional: true},
-		{name: "options", meaning: "multicast, delta, grow, verify, level, disk, hostname, as_is, end, wake"},
+		{name: "options", meaning: "multicast, delta, grow, verify, level, disk, hostname, as_is, apply, end, wake"},
 		{name: "state", meaning: "pending, offered, working, done, failed or cancelled"},
 		{name: "offers", meaning: "how often the machine fetched its archive since the last hello"},
 		{name: "attempts", meaning: "how often the job was taken"},

@@ -41,7 +41,7 @@ func newQEMURoom(t *testing.T, flags ...string) *qemuRoom {
 	lab.Root(t)
 	lab.Tools(t, "qemu-system-x86_64", "dnsmasq", "ip", "mmdebstrap", "grub-mkimage")
 	r := &qemuRoom{t: t, name: "q" + strings.ToLower(rand.Text()[:7]), state: t.TempDir(), kit: qemuOnce(t), began: time.Now()}
-	for _, name := range []string{"server.key", "server.crt"} { // boot.img knows that one
+	for _, name := range []string{"server.key", "server.crt", onlineFile} { // boot.img knows the first, and the catalog the last
 		lab.Run(t, "cp", filepath.Join(r.kit.state, name), r.state)
 	}
 	r.guard()
@@ -201,7 +201,9 @@ var qemuMade = sync.OnceValues(func() (kit qemuKit, err error) {
 		{"its image", kit.program, "capture", "--level", "fast", kit.golden, img},
 		{"a store", kit.program, "store", "init", "--store", kit.store},
 		{"its image there", kit.program, "store", "add", "--store", kit.store, img, "debian"},
-		{"a boot folder", kit.program, "boot", "build", "-o", kit.boot, "--state", kit.state, "--server", "https://10.83.0.1:8443", "--args", "console=tty0,console=ttyS0",
+		{"a catalog", kit.program, "catalog", "init", "--store", kit.store, "--keys", kit.state, "--no-passphrase"},
+		{"its image released", kit.program, "catalog", "release", "--store", kit.store, "--image", "debian", "--key", kit.state + "/release.key", "--online-key", kit.state + "/" + onlineFile},
+		{"a boot folder", kit.program, "boot", "build", "-o", kit.boot, "--state", kit.state, "--store", kit.store, "--server", "https://10.83.0.1:8443", "--args", "console=tty0,console=ttyS0",
 			"--for", "testdata/lab-machines.json", "--cache", filepath.Join(cache, "slipcast", "debian")},
 	} {
 		began := time.Now()

@@ -24,12 +24,13 @@ import (
 	"time"
 
 	"slipcast/agent/wire"
+	"slipcast/catalog/trust"
 	"slipcast/internal/lab"
 )
 
 // A labServer is a server of machines in a labNet, with the folders that it
-// needs: a store with the image "lab", and a boot folder whose files only have
-// the right names.
+// needs: a store with the image "lab", which is released, and a boot folder whose
+// files only have the right names.
 type labServer struct {
 	*labNet
 	state, store, boot string
@@ -51,7 +52,16 @@ func newLabServer(t testing.TB, flags ...string) *labServer {
 	x := newLabNoise(t, 4)
 	lab.Run(t, s.program, "store", "init", "--store", s.store)
 	lab.Run(t, s.program, "store", "add", "--quiet", "--store", s.store, x.image, "lab")
+	lab.Run(t, s.program, "catalog", "init", "--quiet", "--store", s.store, "--keys", s.state, "--no-passphrase")
+	s.release("--image", "lab")
 	return s
+}
+
+// release signs a new list of what machines may be given.
+func (s *labServer) release(what ...string) {
+	s.t.Helper()
+	words := []string{"catalog", "release", "--quiet", "--store", s.store, "--key", filepath.Join(s.state, "release.key"), "--online-key", filepath.Join(s.state, onlineFile)}
+	lab.Run(s.t, s.program, append(words, what...)...)
 }
 
 // words are the command line of serve.
@@ -104,6 +114,7 @@ type labMachine struct {
 	hello   wire.Hello
 	session string
 	pin     string // of the server, empty before there is a ticket
+	root    []byte // of the catalog, as the archive has it
 }
 
 // machine returns machine i.
@@ -205,11 +216,47 @@ func (m *labMachine) boot() wire.Welcome {
 	if len(ticket.Servers) != 1 || ticket.Servers[0]+"/api/v1" != labHTTPS || ticket.MAC != m.hello.Inventory.MAC {
 		m.t.Fatalf("ticket %+v, want the server %s", ticket, labHTTPS)
 	}
-	m.hello.Token, m.pin = ticket.Token, ticket.Pin
+	nonce := trust.NewNonce()
+	m.hello.Token, m.hello.Nonce, m.pin, m.root = ticket.Token, nonce.String(), ticket.Pin, files[wire.RootPath]
 	var w wire.Welcome
 	m.tell("hello", m.hello, http.StatusOK, &w)
 	m.session = w.Token
+	if w.Job != nil && w.Job.Kind == wire.Restore {
+		m.wantProof(nonce, &w)
+	}
 	return w
+}
+
+// wantProof verifies the proof of a job to restore, as an agent does.
+func (m *labMachine) wantProof(nonce trust.Nonce, w *wire.Welcome) {
+	m.t.Helper()
+	catalog, err := trust.Load(m.t.Context(), labSource{m}, trust.LoadOptions{
+		Root: m.root, Ticket: w.Proof, Nonce: nonce, Machine: m.hello.Inventory.MAC,
+	})
+	if err != nil {
+		m.t.Fatalf("the proof %s: %v", w.Proof, err)
+	}
+	if c := catalog.Claims; c.Job != w.Job.ID || c.Image != w.Job.Digest || c.Plan != w.Job.PlanDigest() {
+		m.t.Errorf("the proof is for %+v, want job %+v", c, w.Job)
+	}
+	if i, err := catalog.Image(w.Job.Digest); err != nil || i.ID() != w.Job.Image {
+		m.t.Errorf("the catalog has %v, %v; want %s", i, err, w.Job.Image)
+	}
+}
+
+// A labSource is the server's catalog, as its machine gets it.
+type labSource struct{ m *labMachine }
+
+// Metadata implements trust.Source.
+func (s labSource) Metadata(_ context.Context, name string, _ int64) ([]byte, error) {
+	code, p := s.m.ask("GET", labHTTPS+"/agent/catalog/metadata/"+name, s.m.bearer(), nil)
+	switch code {
+	case http.StatusOK:
+		return p, nil
+	case http.StatusNotFound:
+		return nil, os.ErrNotExist
+	}
+	return nil, fmt.Errorf("%s answers %d %s", name, code, p)
 }
 
 // tell sends the agent's word, expects a status, and reads the answer into v.
@@ -350,6 +397,9 @@ func TestRootServeCheck(t *testing.T) {
 			}
 		}
 	}
+	if out := s.ends(exitDone, "--check"); strings.Contains(out, "catalog") {
+		t.Errorf("serve --check says\n%s\nwant nothing about the catalog, which is well", out)
+	}
 	check(exitDone, "warning: no DHCP server gives addresses on this network", "machines at eth0 (10.83.0.1/24) can be served")
 	s.wantSite()
 	s.dnsmasq("1")
@@ -368,7 +418,7 @@ func TestRootServeCheck(t *testing.T) {
 		t.Fatal(err)
 	}
 	check(exitFailed, "fatal: the boot folder "+s.boot+" has all that it takes for no kind of machine", "way out: make it with slipcast boot build",
-		"note: "+s.store+" is not there; it will be made")
+		"note: "+s.store+" is not there; it will be made", "warning: the store has no catalog, ", "way out: slipcast catalog init makes one")
 	if err := os.RemoveAll(s.boot); err != nil {
 		t.Fatal(err)
 	}

@@ -166,6 +166,22 @@ func machineFacts(m *fleet.Machine) []fact {
 	if m.Job != nil {
 		facts = append(facts, fact{"job", joined(jobTitle(m.Job), jobState(m.Job), m.Job.Error)})
 	}
+	return append(facts, complianceFacts(m)...)
+}
+
+// complianceFacts tells people how a machine stands to the catalog.
+func complianceFacts(m *fleet.Machine) []fact {
+	c := m.Compliance
+	if c == nil {
+		return nil
+	}
+	facts := []fact{{"catalog", fmt.Sprintf("%d of %s as wanted, %d %%, on %s", c.Good, count(c.Cells, "product"), c.Percent, c.Looked.Local().Format(time.DateTime))}}
+	for _, cell := range m.Cells {
+		if !cell.Good() {
+			since := "since " + cell.Since.Local().Format(time.DateTime)
+			facts = append(facts, fact{string(cell.State), joined(cell.Product, cell.Version, cell.Severity, cell.Reason, since)})
+		}
+	}
 	return facts
 }
 

@@ -41,8 +41,8 @@ func TestReadmeCommands(t *testing.T) {
 		lab.Run(t, "mkfs.ext4", "-q", filepath.Join(dir, name), "16M")
 	}
 	commands := readmeCommands(t, "slipcast ")
-	if len(commands) != 12 {
-		t.Fatalf("got %q, want five commands, two for a room, and five for one that rebuilds itself", commands)
+	if len(commands) != 14 {
+		t.Fatalf("got %q, want five commands, two for a room, and seven for one that rebuilds itself", commands)
 	}
 	for i, command := range commands[:5] {
 		disk := next
@@ -84,8 +84,8 @@ func TestReadmeRoom(t *testing.T) {
 	wantSame(t, filepath.Join(dir, "next.raw"), filepath.Join(dir, "disk.raw"))
 }
 
-// Of the five for a room that rebuilds itself, the store and the job are made
-// here, for a machine that has said hello. What boots, and what it boots from,
+// Of the seven for a room that rebuilds itself, the store, the catalog and the job
+// are made here, for a machine that has said hello. What boots, and what it boots from,
 // needs a network and machines: TestQEMU runs both commands there. Here they
 // are looked at as the program sees them.
 func TestReadmeRebuild(t *testing.T) {
@@ -97,7 +97,7 @@ func TestReadmeRebuild(t *testing.T) {
 		t.Fatal(err)
 	}
 	commands := readmeCommands(t, "slipcast ")[7:]
-	for _, i := range []int{0, 3} {
+	for _, i := range []int{0, 5} {
 		args := strings.Fields(commands[i])[1:]
 		cmd, rest, err := newRootCmd(&env{}).Find(args)
 		if err != nil || cmd.Name() == "slipcast" {
@@ -107,10 +107,16 @@ func TestReadmeRebuild(t *testing.T) {
 			t.Errorf("%s: %v", commands[i], err)
 		}
 	}
-	startOnTerminal(t, dir, nil, nil, strings.Fields(commands[1])[1:]...).want(exitDone)
-	startOnTerminal(t, dir, nil, nil, strings.Fields(commands[2])[1:]...).want(exitDone)
+	t.Setenv("SLIPCAST_ONLINE_KEY", filepath.Join(dir, onlineFile))
+	for _, i := range []int{1, 2, 3, 4} {
+		args := strings.Fields(strings.ReplaceAll(commands[i], "/var/lib/slipcast", dir))
+		if i == 3 {
+			args = append(args, "--no-passphrase") // which would take a gibibyte, and seconds
+		}
+		startOnTerminal(t, dir, nil, nil, args[1:]...).want(exitDone)
+	}
 	registerMachine(t, dir, "00:00:5e:00:53:01")
-	x := startOnTerminal(t, dir, nil, nil, strings.Fields(commands[4])[1:]...)
+	x := startOnTerminal(t, dir, nil, nil, strings.Fields(commands[6])[1:]...)
 	x.waitFor("Type yes to go on: ")
 	x.send("yes\n")
 	x.want(exitDone, "restore room-12@1 of pc-005301")

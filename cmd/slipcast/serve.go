@@ -30,6 +30,7 @@ type serveOptions struct {
 	https        uint16
 	tlsCert      string
 	tlsKey       string
+	onlineKey    string
 	unknown      string
 	loader       string
 	args         []string
@@ -54,8 +55,9 @@ func newServeCmd(env *env) *cobra.Command {
 		Short: "Boot machines from the network and rebuild them",
 		Long: `Serve boots machines from the network, gives them their jobs, and sends them
 their images. It is one process: proxyDHCP, TFTP, HTTP, HTTPS, multicast
-sessions, and a status page. It needs a boot folder (slipcast boot build) and a
-store (slipcast store add); jobs are made by slipcast job create, also while it
+sessions, and a status page. It needs a boot folder (slipcast boot build), a
+store (slipcast store add) and in that a catalog, which says what machines may be
+given (slipcast catalog init); jobs are made by slipcast job create, also while it
 runs, or on its page.
 
 By default it stands beside the network's DHCP server and answers only machines
@@ -81,7 +83,7 @@ such as "dhcp: proxy", or a variable, such as SLIPCAST_DHCP.`,
 	addNetworkSettings(cmd, &opt)
 	addServerSettings(cmd, &opt)
 	settings(cmd, "interface", "dhcp", "pool", "router", "dns", "proxy-request", "boot", "store", "state", "http", "https",
-		"tls-cert", "tls-key", "unknown", "loader", "args", "networks", "shared-uuids", "tokenless", "private", "rate", "gather")
+		"tls-cert", "tls-key", "online-key", "unknown", "loader", "args", "networks", "shared-uuids", "tokenless", "private", "rate", "gather")
 	completeWords(cmd, "dhcp", dhcpModes()...)
 	completeWords(cmd, "unknown", unknownInventory, unknownIgnore)
 	completeWords(cmd, "loader", loaders()...)
@@ -110,6 +112,7 @@ func addServerSettings(cmd *cobra.Command, o *serveOptions) {
 	f.Uint16Var(&o.https, "https", 8443, "talk to agents, and show the status page, at `PORT`")
 	f.StringVar(&o.tlsCert, "tls-cert", "", "certificate for HTTPS, `FILE` (default: one that is made)")
 	f.StringVar(&o.tlsKey, "tls-key", "", "its key, `FILE`")
+	f.StringVar(&o.onlineKey, "online-key", "", "sign jobs, and the catalog once a day, with the key in `FILE` (default: online.key in the state folder)")
 	f.StringVar(&o.unknown, "unknown", unknownInventory, "what to do with unknown machines, `WHAT`: inventory, ignore")
 	f.StringVar(&o.loader, "loader", string(pxe.Shim), "what UEFI machines load first, `WHAT`: "+strings.Join(loaders(), ", "))
 	f.StringSliceVar(&o.args, "args", nil, "`WORDS` for the kernel's command line, like console=ttyS0")

@@ -38,6 +38,7 @@ func (s *server) check(ctx context.Context) error {
 	found := s.boot.Check(ctx)
 	found = append(found, s.checkHTTPS()...)
 	found = append(found, s.checkStore()...)
+	found = append(found, s.checkCatalog(ctx)...)
 	found = append(found, s.checkMulticast()...)
 	found = append(found, checkClock()...)
 	fatal := 0
@@ -124,6 +125,25 @@ func (s *server) checkStore() []pxe.Finding {
 		return []pxe.Finding{{Severity: pxe.Note, Text: s.opt.store + " has no images", Way: "slipcast store add IMAGE NAME"}}
 	}
 	return nil
+}
+
+// checkCatalog tells if nothing can be restored, though all the rest is there.
+func (s *server) checkCatalog(ctx context.Context) []pxe.Finding {
+	c := &serveCatalog{dir: filepath.Join(s.opt.store, catalogFolder), online: s.opt.onlineFile(), log: s.log}
+	var refused *notReleased
+	_, err := c.current(ctx)
+	if err == nil {
+		if _, err = c.key(); err != nil {
+			err = &notReleased{fmt.Sprintf("no job to restore can begin: %v", err), onlineWay}
+		}
+	}
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &refused):
+		return []pxe.Finding{{Severity: pxe.Warning, Text: refused.text, Way: refused.way}}
+	}
+	return []pxe.Finding{{Severity: pxe.Warning, Text: err.Error(), Way: "slipcast store verify; a mirror of the store has the catalog, too"}}
 }
 
 // checkMulticast tells if sessions would not reach anybody from here. Without

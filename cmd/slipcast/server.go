@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -36,6 +37,7 @@ type server struct {
 	token    string // the operator's
 	fleet    *fleet.Fleet
 	store    *store.Store
+	catalog  *serveCatalog
 	sessions *serveSessions
 	boot     *pxe.Server
 }
@@ -79,9 +81,10 @@ func (s *server) serve(ctx context.Context) (err error) {
 	if s.store, err = openOrInit(s.opt.store); err != nil {
 		return err
 	}
+	s.catalog = &serveCatalog{dir: filepath.Join(s.opt.store, catalogFolder), online: s.opt.onlineFile(), log: s.log}
 	s.boot.Director = &fleet.Director{
 		Fleet: s.fleet, Servers: []string{s.url()}, Pin: s.key.pin, IgnoreUnknown: s.opt.unknown == unknownIgnore,
-		SharedUUIDs: s.opt.sharedUUIDs,
+		SharedUUIDs: s.opt.sharedUUIDs, Catalog: s.catalog,
 	}
 	return s.run(ctx)
 }
@@ -193,6 +196,14 @@ func (o *serveOptions) bootDir() string {
 	return filepath.Join(o.state, "boot")
 }
 
+// onlineFile returns the file of the online key.
+func (o *serveOptions) onlineFile() string {
+	return cmp.Or(o.onlineKey, filepath.Join(o.state, onlineFile))
+}
+
+// onlineFile is the name of the online key in the state folder.
+const onlineFile = "online.key"
+
 // nobody directs no machine; a check needs a director that is not asked.
 type nobody struct{}
 
@@ -252,6 +263,7 @@ func (s *server) run(ctx context.Context) error {
 	g.Go(func() error { return s.serveHTTPS(gctx, listener, s.handler(images)) })
 	keeper := &fleet.Keeper{Fleet: s.fleet, Sessions: s.sessions, Wake: s.wake, Log: s.log}
 	g.Go(func() error { return keeper.Serve(gctx) })
+	g.Go(func() error { return s.catalog.Serve(gctx) })
 	g.Go(func() error { return logTrouble(gctx, s.log, s.boot.Stats) })
 	s.log.Info("status page", "url", s.url(), "token", filepath.Join(s.opt.state, fleet.TokenFile))
 	err = g.Wait()
@@ -281,9 +293,11 @@ func (s *server) wake(ctx context.Context, mac net.HardwareAddr) error {
 func (s *server) handler(images http.Handler) http.Handler {
 	agents := &fleet.AgentAPI{
 		Fleet: s.fleet, Images: storeImages{s.store}, Sessions: s.sessions, Tokenless: s.opt.tokenless, SharedUUIDs: s.opt.sharedUUIDs,
-		Log: s.log,
+		Catalog: s.catalog, CatalogFiles: s.catalog, Log: s.log,
 	}
-	operators := &fleet.OperatorAPI{Fleet: s.fleet, Images: storeImages{s.store}, Wake: s.wake, Token: s.token, Log: s.log}
+	operators := &fleet.OperatorAPI{
+		Fleet: s.fleet, Images: storeImages{s.store}, Catalog: s.catalog, Notices: s.catalog.Notices, Wake: s.wake, Token: s.token, Log: s.log,
+	}
 	if s.opt.private {
 		operators.ReadToken = s.token
 	}

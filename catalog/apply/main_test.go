@@ -122,7 +122,6 @@ func openBundle(file string) (*bundle.Bundle, error) {
 func build(t testing.TB, yaml string, files map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
-	files["bundle.yaml"] = yaml
 	names := slices.SortedFunc(maps.Keys(files), func(a, b string) int { // links last
 		return cmp.Or(strings.Count(a, " -> ")-strings.Count(b, " -> "), strings.Compare(a, b))
 	})
@@ -145,6 +144,15 @@ func build(t testing.TB, yaml string, files map[string]string) string {
 		if err != nil {
 			t.Fatal(err)
 		}
+	}
+	return buildAt(t, dir, yaml)
+}
+
+// buildAt makes a bundle of a folder, which gets a bundle.yaml.
+func buildAt(t testing.TB, dir, yaml string) string {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(dir, "bundle.yaml"), []byte(yaml), 0o644); err != nil {
+		t.Fatal(err)
 	}
 	out := filepath.Join(t.TempDir(), "test.slb")
 	f, err := os.Create(out)

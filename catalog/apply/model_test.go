@@ -213,8 +213,9 @@ func (m *model) stat(p string) (stat, error) {
 		return stat{}, err
 	}
 	n := m.nodes[ino]
-	st := stat{Node: n.node, id: fileID{uint64(n.vol), ino}, links: m.links(ino)}
+	st := stat{Node: n.node, id: fileID{uint64(n.vol), ino}, links: 1}
 	if n.node.Type == File {
+		st.links = m.links(ino)
 		st.Size = int64(len(n.data))
 	}
 	return st, nil

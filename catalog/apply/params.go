@@ -84,7 +84,7 @@ func expand(p []byte, values map[string]string) []byte {
 		}
 		value, ok := values[string(p[i+2:i+end])]
 		if !ok {
-			out, p = append(out, p[:i+2]...), p[i+2:]
+			out, p = append(out, p[:i+1]...), p[i+1:]
 			continue
 		}
 		out, p = append(append(out, p[:i]...), value...), p[i+end+2:]

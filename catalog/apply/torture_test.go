@@ -350,7 +350,7 @@ func TestPowerCutsSeeMissingBarrier(t *testing.T) {
 			seen := 0
 			for _, base := range worlds() {
 				c := newCutter(t, base, true, func(m *model) error { return applyWorld(t, m) })
-				c.run(4, barrier, 1)
+				c.run(2, barrier, 1)
 				seen += len(c.bad)
 			}
 			if seen == 0 {

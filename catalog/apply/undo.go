@@ -87,29 +87,25 @@ func (e *engine) notLater(r *Receipt, t *transaction) error {
 // unchanged refuses if the disk is not as the steps of an inverse expect it, or
 // makes them fit if that is what is wanted.
 func (e *engine) unchanged(ctx context.Context, back *transaction, force bool) error {
+	u := &undoing{engine: e, known: map[Name]bool{}, force: force}
+	for i := range back.Steps {
+		u.known[back.Steps[i].Path] = true
+		for _, n := range []*Node{back.Steps[i].Before, back.Steps[i].After} {
+			if n != nil {
+				u.numbers = max(u.numbers, n.Data)
+			}
+		}
+	}
 	var kept []step
 	for i := range back.Steps {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		s := &back.Steps[i]
-		fits, err := e.expected(s)
+		list, err := u.fit(&back.Steps[i])
 		if err != nil {
-			return at(string(s.Path), err)
+			return at(string(back.Steps[i].Path), err)
 		}
-		switch {
-		case fits:
-			kept = append(kept, *s)
-		case s.How == touch: // somebody else was in the directory: the time is theirs
-		case !force:
-			return at(string(s.Path), ErrChanged)
-		default:
-			list, err := e.forced(s)
-			if err != nil {
-				return at(string(s.Path), err)
-			}
-			kept = append(kept, list...)
-		}
+		kept = append(kept, list...)
 	}
 	slices.SortFunc(kept, func(a, b step) int { return strings.Compare(string(a.Path), string(b.Path)) })
 	back.Steps = slices.CompactFunc(kept, func(a, b step) bool { return a.Path == b.Path })
@@ -132,27 +128,89 @@ func (e *engine) expected(s *step) (bool, error) {
 		got, err := hashFile(e.d, string(s.Path))
 		return got == s.Before.SHA256, err
 	}
-	if now.dir() && !s.After.dir() {
-		return true, nil // what is in it is asked for by itself
-	}
 	return true, nil
 }
 
-// forced returns the steps that bring a path, which is not what was expected,
-// to where s leads.
-func (e *engine) forced(s *step) ([]step, error) {
-	now, err := e.now(string(s.Path))
+// An undoing makes the steps of an inverse fit what is on the disk.
+type undoing struct {
+	*engine
+	known   map[Name]bool // paths of all steps
+	numbers int           // the highest that a file has
+	force   bool
+}
+
+// fit returns the steps that lead a path to where s leads: s itself if nobody
+// changed it since.
+func (u *undoing) fit(s *step) ([]step, error) {
+	fits, err := u.expected(s)
 	if err != nil {
 		return nil, err
 	}
-	if now == nil && s.After == nil {
+	if s.How == touch && !fits {
+		return nil, nil // somebody else was in the directory: the time is theirs
+	}
+	if !fits && !u.force {
+		return nil, ErrChanged
+	}
+	if !fits {
+		if s.Before, err = u.now(string(s.Path)); err != nil {
+			return nil, err
+		}
+		u.keepOld(s)
+		s.How = replace
+		if s.Before.dir() && s.After.dir() {
+			s.How = alter
+		}
+	}
+	if s.Before == nil && s.After == nil {
 		return nil, nil
 	}
-	s.Before, s.How = now, replace
-	if now.dir() && s.After.dir() {
-		s.How = alter
+	if !s.Before.dir() || s.After.dir() {
+		return []step{*s}, nil
 	}
-	return []step{*s}, nil
+	list, err := u.extra(string(s.Path))
+	return append(list, *s), err
+}
+
+// keepOld gives the file that a step replaces a number, so that going back is
+// possible.
+func (u *undoing) keepOld(s *step) {
+	if s.Before != nil && !s.Before.dir() {
+		u.numbers++
+		s.Before.Data = u.numbers
+	}
+}
+
+// extra returns the steps that take away what somebody has put into a
+// directory that is to go.
+func (u *undoing) extra(dir string) ([]step, error) {
+	names, err := u.d.names(dir)
+	if err != nil {
+		return nil, err
+	}
+	var list []step
+	for _, name := range names {
+		s := step{Path: Name(path.Join(dir, name))}
+		if u.known[s.Path] {
+			continue
+		}
+		if !u.force {
+			return nil, at(string(s.Path), fmt.Errorf("%w: it is not of the bundle, and lies in a directory that is", ErrChanged))
+		}
+		if s.Before, err = u.now(string(s.Path)); err != nil {
+			return nil, err
+		}
+		u.keepOld(&s)
+		if s.Before.dir() {
+			below, err := u.extra(string(s.Path))
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, below...)
+		}
+		list = append(list, s)
+	}
+	return list, nil
 }
 
 // parentsThere reports a path whose directory somebody has taken away.

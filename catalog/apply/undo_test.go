@@ -1,0 +1,135 @@
+package apply
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"strings"
+	"testing"
+)
+
+// appliedWorld returns a disk before and after the world bundle.
+func appliedWorld(t *testing.T) (before, after *model) {
+	t.Helper()
+	before = newWorld(true, ext("boot"))
+	after = before.clone()
+	if err := applyWorld(t, after); err != nil {
+		t.Fatal(err)
+	}
+	after.settle()
+	return before, after
+}
+
+func TestUndoRefusesWhatWasChangedSince(t *testing.T) {
+	tests := []struct {
+		name   string
+		change func(w writer)
+		path   string
+	}{
+		{"other contents", func(w writer) {
+			w.must(w.m.remove("bin/tool", false))
+			w.file("bin/tool", "NEW tool", 0o750)
+		}, "bin/tool"},
+		{"another mode", func(w writer) {
+			w.must(w.m.attributes("bin/tool", &Node{Mode: 0o777}))
+		}, "bin/tool"},
+		{"gone", func(w writer) { w.must(w.m.remove("bin/other", false)) }, "bin/other"},
+		{"back again", func(w writer) { w.file("boot/EFI/gone", "old", 0) }, "boot/EFI/gone"},
+		{"a file in a directory that is to go", func(w writer) { w.file("opt/new/tree/more", "more", 0o600) }, "opt/new/tree/more"},
+		{"a tree in a directory that is to go", func(w writer) {
+			w.dir("opt/new/d")
+			w.file("opt/new/d/more", "more", 0o600)
+		}, "opt/new/d"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			before, m := appliedWorld(t)
+			tt.change(writer{m})
+			changed := m.tree()
+			err := undoWorld(m)
+			var where *Error
+			if !errors.Is(err, ErrChanged) || !errors.As(err, &where) || !strings.Contains(err.Error(), tt.path) {
+				t.Errorf("got %v, want ErrChanged at %s", err, tt.path)
+			}
+			if !maps.Equal(m.tree(), changed) {
+				t.Error("the tree was changed")
+			}
+			if err := newEngine(m, testState).undo(context.Background(), []string{"world"}, true); err != nil {
+				t.Fatalf("by force: %v", err)
+			}
+			for _, fault := range difference(before.tree(), m.tree()) {
+				if !strings.Contains(fault, ": got dir ") { // their times are those of whoever was in them
+					t.Error("by force: " + fault)
+				}
+			}
+		})
+	}
+}
+
+func TestUndoRefusesBeforeWhatCameLater(t *testing.T) {
+	_, m := appliedWorld(t)
+	e := newEngine(m, testState)
+	a := newDraft(m)
+	if _, err := a.put("etc/app.d/one", textWant("again", 0o640)); err != nil {
+		t.Fatal(err)
+	}
+	tx, sources, err := testTransaction(t, e, a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tx.Bundle.Name, tx.Receipt.Name = "later", "later"
+	between := m.tree()
+	if err := e.run(t.Context(), tx, sources); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.undo(t.Context(), []string{"world"}, false); !errors.Is(err, ErrChanged) || !strings.Contains(err.Error(), "later@1.0-1") {
+		t.Errorf("got %v, want that later has to be undone first", err)
+	}
+	if err := e.undo(t.Context(), []string{"later"}, false); err != nil {
+		t.Fatal(err)
+	}
+	if d := difference(between, m.tree()); len(d) > 0 {
+		t.Errorf("undoing the later one leaves %v", d)
+	}
+	if err := e.undo(t.Context(), []string{"nosuch"}, false); !errors.Is(err, ErrNotApplied) {
+		t.Errorf("got %v, want ErrNotApplied", err)
+	}
+}
+
+// Undoing an update gives the version before it, with its receipt, which can
+// be undone in turn.
+func TestUndoOfUpdate(t *testing.T) {
+	before, m := appliedWorld(t)
+	one := m.tree()
+	e := newEngine(m, testState)
+	receipts, err := e.receipts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := newDraft(m)
+	if _, err := a.put("bin/tool", textWant("newer tool", 0o750)); err != nil {
+		t.Fatal(err)
+	}
+	tx, sources, err := testTransaction(t, e, a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tx.Bundle.Version, tx.Receipt.Version, tx.Previous = "2.0", "2.0", &receipts[0]
+	if err := e.run(t.Context(), tx, sources); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.recover(t.Context()); err != nil { // which must keep both
+		t.Fatal(err)
+	}
+	for i, want := range []map[string]string{one, before.tree()} {
+		if err := e.undo(t.Context(), []string{"world"}, false); err != nil {
+			t.Fatalf("undo %d: %v", i, err)
+		}
+		if d := difference(want, m.tree()); len(d) > 0 {
+			t.Errorf("undo %d leaves %v", i, d)
+		}
+	}
+	if left := m.leftover(); len(left) > 0 || m.receipted() {
+		t.Errorf("left over: %v, receipt %v", left, m.receipted())
+	}
+}

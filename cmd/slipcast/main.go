@@ -17,6 +17,9 @@ func main() {
 	if code, ok := startedByKernel(os.Args); ok {
 		os.Exit(code)
 	}
+	if code, ok := startedAsPart(os.Args); ok {
+		os.Exit(code)
+	}
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 

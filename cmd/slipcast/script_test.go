@@ -16,6 +16,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"slipcast/catalog/bake"
+	"slipcast/catalog/sandbox"
 	"slipcast/internal/lab"
 )
 
@@ -23,7 +25,8 @@ import (
 // program: this binary stands in PATH under the name slipcast.
 func TestMain(m *testing.M) {
 	os.Setenv("GORACE", gorace)
-	testscript.Main(m, map[string]func(){"slipcast": main})
+	// A process that is started as a part of another one's work has that for its name.
+	testscript.Main(m, map[string]func(){"slipcast": main, bake.Arg0: main, sandbox.Arg0: main})
 }
 
 // gorace spares every process the second that the race detector sleeps at its

@@ -19,6 +19,9 @@ import (
 // maxRequest is the most bytes that the kernel reads or writes at once.
 const maxRequest = 1 << 20
 
+// maxInFlight bounds the requests that are in memory at once, in bytes.
+const maxInFlight = 32 << 20
+
 // diskName is what the file with the disk is called in its mount.
 const diskName = "disk"
 
@@ -32,8 +35,7 @@ type disk struct {
 // shutdown is how long the kernel may take to let go of a mount that nobody uses.
 const shutdown = 30 * time.Second
 
-// serveDisk begins to show c. At most a dozen and a half requests of 1 MiB are
-// in memory at once.
+// serveDisk begins to show c.
 func serveDisk(c *Cow) (*disk, error) {
 	forgoWriteback()
 	connection, root, err := blockdev.MountFUSE("slipcast-bake", maxRequest)
@@ -43,7 +45,8 @@ func serveDisk(c *Cow) (*disk, error) {
 	forever := time.Hour
 	files := fs.NewNodeFS(&diskDir{cow: c}, &fs.Options{AttrTimeout: &forever, EntryTimeout: &forever})
 	server, err := fuse.NewServer(files, fmt.Sprintf("/dev/fd/%d", connection), &fuse.MountOptions{
-		MaxWrite: maxRequest, MaxReadAhead: maxRequest, DisableXAttrs: true, DisableSplice: true,
+		MaxWrite: maxRequest, MaxReadAhead: maxRequest, MaxInflightRequestBytes: maxInFlight,
+		DisableXAttrs: true, DisableSplice: true,
 	})
 	if err != nil {
 		root.Close()

@@ -320,3 +320,73 @@ func TestRootKilled(t *testing.T) {
 		t.Errorf("after the process was killed: %v", err)
 	}
 }
+
+// needsDriver skips the test on a kernel without a driver.
+func needsDriver(t *testing.T, name string) {
+	t.Helper()
+	lab.Root(t)
+	known, err := os.ReadFile("/proc/filesystems")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(known), "\t"+name+"\n") && exec.Command("modprobe", name).Run() != nil {
+		lab.Lacks(t, "a driver for "+name)
+	}
+}
+
+// TestRootMountESP: a FAT inside of a Linux system, by what it lacks.
+func TestRootMountESP(t *testing.T) {
+	needsDriver(t, "vfat")
+	files := linux("UUID=ABCD-1234 /boot/efi vfat umask=0077 0 1\n")
+	files["boot/efi/"] = ""
+	d := disk(t, part{"mkfs.fat -i ABCD1234", map[string]string{"EFI/Böot/x.efi": "loader"}}, part{ext4, files})
+	r, err := Mount(t.Context(), d, t.TempDir(), MountOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := contents(r, "boot/efi/efi/BÖOT/X.EFI"); got != "loader" || err != nil {
+		t.Errorf("the loader is %q, %v; want it found in any case", got, err)
+	}
+	if f := r.Filesystems()[1]; f.Path != "boot/efi" || f.Type != "vfat" || f.Links || f.Owners || f.Xattrs {
+		t.Errorf("the file system is %+v, want vfat at boot/efi without links, owners and attributes", f)
+	}
+	if _, err := r.TreeDigest(t.Context(), TreeOptions{}); err != nil {
+		t.Error(err)
+	}
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestRootMountWindows: an NTFS with a Windows; one that is marked dirty or
+// hibernated is refused.
+func TestRootMountWindows(t *testing.T) {
+	needsDriver(t, "ntfs3")
+	lab.Tools(t, "mkfs.ntfs")
+	for hibernated, text := range map[bool]string{false: "\x00\x00\x00\x00", true: "HIBR"} {
+		d := disk(t, part{"mkfs.ntfs -q -Q -F", nil})
+		dir := lab.Mount(t, d.Volumes[0].Node, "-t", "ntfs3")
+		if err := os.MkdirAll(filepath.Join(dir, "Windows/System32"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "hiberfil.sys"), []byte(text+strings.Repeat("x", 8192)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		lab.Unmount(t, dir)
+		r, err := Mount(t.Context(), d, t.TempDir(), MountOptions{})
+		var refused *RefusedError
+		switch {
+		case hibernated && (!errors.As(err, &refused) || refused.Reason != Suspended):
+			t.Errorf("hibernated: %v, want the reason %s", err, Suspended)
+		case !hibernated && err != nil:
+			t.Error(err)
+		case !hibernated && r.Family() != Windows:
+			t.Errorf("family %s, want %s", r.Family(), Windows)
+		}
+		if err == nil {
+			if err := r.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}

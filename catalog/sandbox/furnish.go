@@ -321,11 +321,28 @@ func (r *room) enter() error {
 		return fmt.Errorf("%s: %w", r.Merged, err)
 	}
 	// The old root is put over the new one, pivot_root(2), and taken off.
-	if err := unix.PivotRoot(".", "."); err != nil {
+	err := unix.PivotRoot(".", ".")
+	if errors.Is(err, unix.EINVAL) {
+		return overInitramfs()
+	}
+	if err != nil {
 		return fmt.Errorf("pivot_root: %w", err)
 	}
 	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
 		return fmt.Errorf("unmounting all else: %w", err)
+	}
+	return unix.Chdir("/")
+}
+
+// overInitramfs is for a boot environment, whose root is that of the kernel: it
+// can be covered, but not be taken away. What lies below is out of reach: the
+// way up from the tree ends in the tree, and there is no capability to unmount it.
+func overInitramfs() error {
+	if err := unix.Mount(".", "/", "", unix.MS_MOVE, ""); err != nil {
+		return fmt.Errorf("covering the root: %w", err)
+	}
+	if err := unix.Chroot("."); err != nil {
+		return fmt.Errorf("chroot: %w", err)
 	}
 	return unix.Chdir("/")
 }

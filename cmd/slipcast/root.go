@@ -51,6 +51,11 @@ Send brings an image to a whole room at the cost of about one transmission.`,
 	storeCmd := newStoreCmd(env)
 	storeCmd.GroupID = "store"
 	root.AddCommand(storeCmd)
+	root.AddGroup(&cobra.Group{ID: "catalog", Title: "Catalog:"})
+	for _, cmd := range []*cobra.Command{newBundleCmd(env)} {
+		cmd.GroupID = "catalog"
+		root.AddCommand(cmd)
+	}
 	root.AddGroup(&cobra.Group{ID: "rooms", Title: "Rooms:"})
 	for _, cmd := range []*cobra.Command{newServeCmd(env), newBootCmd(env), newMachineCmd(env), newJobCmd(env)} {
 		cmd.GroupID = "rooms"

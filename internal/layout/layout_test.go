@@ -32,7 +32,7 @@ var rows = map[string][]string{
 	"multicast":   {},
 	"pxe":         {"pxe/tftp"},
 	"pxe/tftp":    {},
-	"pxe/debian":  {},
+	"pxe/debian":  {"catalog/version"},
 	"pxe/bootenv": {"pxe/debian"},
 
 	"catalog/version":   {},
@@ -47,7 +47,7 @@ var rows = map[string][]string{
 		"catalog/bundle", "catalog/root", "catalog/sandbox", "catalog/probe", "catalog/condition", "catalog/version",
 	},
 	"catalog/bake": {
-		"catalog/bundle", "catalog/root", "catalog/apply", "catalog/plan", "catalog/probe", "catalog/condition", "catalog/trust",
+		"catalog/bundle", "catalog/root", "catalog/sandbox", "catalog/apply", "catalog/plan", "catalog/probe", "catalog/condition", "catalog/trust",
 		"image", "partition", "partition/fsmap", "internal/blockdev", "internal/progress",
 	},
 	"catalog/depot": {"catalog/bundle", "catalog/trust", "image", "image/store"},
@@ -167,9 +167,9 @@ func faults(p pkg) []string {
 
 // floors is the picture of the house, from the ground up.
 var floors = [][]string{
-	{"internal/blockdev", "internal/progress", "internal/layout", "pxe/tftp", "pxe/debian", "agent/wire", "agent/kmod", "agent/uefi", "catalog/version"},
-	{"partition", "agent/hardware", "pxe/bootenv", "catalog/condition"},
-	{"partition/fsmap", lab, "agent/fresh", "catalog/bundle"},
+	{"internal/blockdev", "internal/progress", "internal/layout", "pxe/tftp", "agent/wire", "agent/kmod", "agent/uefi", "catalog/version"},
+	{"partition", "agent/hardware", "pxe/debian", "catalog/condition"},
+	{"partition/fsmap", lab, "pxe/bootenv", "agent/fresh", "catalog/bundle"},
 	{"image", "multicast", "pxe", "catalog/root", "catalog/trust"},
 	{"image/store", "catalog/sandbox", "catalog/probe", "catalog/plan"},
 	{"catalog/apply", "catalog/depot"},

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/ulikunitz/xz"
+
+	"slipcast/catalog/version"
 )
 
 const (
@@ -21,7 +23,7 @@ const (
 // A Package is one package of an archive.
 type Package struct {
 	Name         string
-	Version      Version
+	Version      version.Version
 	Architecture string            // "amd64", or "all"
 	Depends      string            // as in its control file: "kmod, initramfs-tools (>= 0.120) | linux-initramfs-tool"
 	Filename     string            // its path in the mirror
@@ -51,7 +53,14 @@ func (x index) read(r io.Reader, suite string) error {
 			return fmt.Errorf("%w: more than %d packages", ErrMalformed, maxPackages)
 		}
 		p.Suite = suite
-		if old, known := x[p.Name]; !known || p.Version.Compare(old.Version) > 0 {
+		old, known := x[p.Name]
+		order := 1
+		if known {
+			if order, err = p.Version.Compare(old.Version); err != nil {
+				return err
+			}
+		}
+		if order > 0 {
 			x[p.Name] = p
 		}
 	}
@@ -68,8 +77,8 @@ func parsePackage(s stanza) (Package, error) {
 		return p, fmt.Errorf("%w: file name %.200q of package %s", ErrMalformed, p.Filename, p.Name)
 	}
 	var err error
-	if p.Version, err = ParseVersion(s["version"]); err != nil {
-		return p, fmt.Errorf("package %s: %w", p.Name, err)
+	if p.Version, err = version.Parse("deb", s["version"]); err != nil {
+		return p, fmt.Errorf("%w: package %s: %w", ErrMalformed, p.Name, err)
 	}
 	if p.SHA256, err = parseDigest(s["sha256"]); err != nil {
 		return p, fmt.Errorf("package %s: %w", p.Name, err)
@@ -78,11 +87,6 @@ func parsePackage(s stanza) (Package, error) {
 		return p, fmt.Errorf("package %s: %w", p.Name, err)
 	}
 	return p, nil
-}
-
-// isName tells whether s can be the name of a package, see deb-control(5).
-func isName(s string) bool {
-	return len(s) >= 2 && only(s, "+-.") && (isDigit(s[0]) || isLetter(s[0]))
 }
 
 // dependency returns the first package that p depends on whose name begins

@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"strings"
 	"testing"
+
+	"slipcast/catalog/version"
 )
 
 // listed is a package as it stands in a list.
@@ -82,7 +84,7 @@ func FuzzIndex(f *testing.F) {
 			if d := p.dependency(""); d != "" && !isName(d) {
 				t.Errorf("%q depends on %q", p.Depends, d)
 			}
-			if again, err := ParseVersion(p.Version.String()); err != nil || again != p.Version {
+			if again, err := version.Parse("deb", p.Version.String()); err != nil || again != p.Version {
 				t.Errorf("version %v reads back as %v, %v", p.Version, again, err)
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -127,6 +128,9 @@ func TestReleaseRefuses(t *testing.T) {
 	signBundle(t, foreign, other)
 	damaged := makeBundle(t, "reader", "9.3", "hello")
 	flipFile(t, damaged)
+	contents := makeBundle(t, "reader", "9.3", noise(4<<20))
+	flipFile(t, contents)
+	openFile(t, contents) // its manifest and its structure are good
 	text := filepath.Join(t.TempDir(), "text.slb")
 	if err := os.WriteFile(text, []byte("no bundle"), 0o666); err != nil {
 		t.Fatal(err)
@@ -141,6 +145,7 @@ func TestReleaseRefuses(t *testing.T) {
 		"another author's signature": {ReleaseOptions{Bundles: []string{foreign}, Authors: authors}, ErrAuthor},
 		"the second without one":     {ReleaseOptions{Bundles: []string{path, unsigned}, Authors: authors}, ErrAuthor},
 		"a damaged one":              {ReleaseOptions{Bundles: []string{damaged}}, nil},
+		"one with damaged contents":  {ReleaseOptions{Bundles: []string{contents}}, bundle.ErrDamaged},
 		"a text":                     {ReleaseOptions{Bundles: []string{text}}, bundle.ErrNotBundle},
 		"not there":                  {ReleaseOptions{Bundles: []string{text + "x"}}, os.ErrNotExist},
 		"an image without a digest":  {ReleaseOptions{Images: []ImageTarget{{Name: "room", Version: "1", Size: 1}}}, ErrMalformed},
@@ -193,6 +198,25 @@ func flipFile(t *testing.T, path string) {
 	}
 	p[len(p)/2] ^= 1
 	if err := os.WriteFile(path, p, 0o666); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// noise returns text that does not compress.
+func noise(n int) string {
+	p := make([]byte, n)
+	rand.NewChaCha8([32]byte{1}).Read(p) // never fails
+	return string(p)
+}
+
+// openFile makes sure that a file opens as a bundle.
+func openFile(t *testing.T, path string) {
+	t.Helper()
+	p, err := os.ReadFile(path)
+	if err == nil {
+		_, err = bundle.Open(bytes.NewReader(p), int64(len(p)))
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
 )
 
 // rotate changes keys.
@@ -25,6 +27,50 @@ func (s *shop) rotateOnline() *SecretKey {
 	s.online = newKey(s.t)
 	s.rotate(RotateOptions{Keys: s.release, Online: s.online, OldOnline: old})
 	return old
+}
+
+// A root that the old keys have not signed, or the new ones have not, or that is not
+// the next one, is nobody's root.
+func TestFollowRefuses(t *testing.T) {
+	s := newShop(t, 1, 1)
+	thief := newKey(t)
+	first, err := ParseRoot(s.root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hostile := func(version int64, keys ...*SecretKey) []byte { // a root with the thief's key as the release key
+		m, err := decode[metadata.RootType](s.root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Signatures, m.Signed.Version = []metadata.Signature{}, version
+		if err := setRelease(&m.Signed, []PublicKey{thief.Public()}, 1); err != nil {
+			t.Fatal(err)
+		}
+		return seal(s, m, keys, nil)
+	}
+	for name, tt := range map[string]struct {
+		p    []byte
+		want error
+	}{
+		"by the thief":              {hostile(2, thief), ErrSignature},
+		"by the thief and online":   {hostile(2, thief, s.online), ErrSignature},
+		"by the old key alone":      {hostile(2, s.release[0]), ErrSignature},
+		"by nobody":                 {hostile(2), ErrSignature},
+		"version 3":                 {hostile(3, thief, s.release[0]), ErrMismatch},
+		"version 1 again":           {s.root, ErrMismatch},
+		"another kind of metadata":  {s.read("1.targets.json"), ErrMalformed},
+		"too long":                  {make([]byte, maxRoot+1), ErrMalformed},
+		"by both, which is as good": {hostile(2, thief, s.release[0]), nil},
+	} {
+		next, err := first.Follow(t.Context(), mapSource{"2.root.json": tt.p})
+		if !errors.Is(err, tt.want) {
+			t.Errorf("%s: %v, %v; want %v", name, next, err, tt.want)
+		}
+	}
+	if _, err := ParseRoot(hostile(1, s.release[0])); !errors.Is(err, ErrSignature) {
+		t.Errorf("a first root that its own key has not signed: %v, want ErrSignature", err)
+	}
 }
 
 // A release key is replaced: who has the first root follows, and what the old key

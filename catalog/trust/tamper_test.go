@@ -105,6 +105,16 @@ func TestMix(t *testing.T) {
 	}
 }
 
+// What is not what the snapshot names is not even parsed.
+func TestTargetsAreHashedFirst(t *testing.T) {
+	s := newShop(t, 1, 1)
+	src := files(t, s.dir)
+	junk := bytes.Repeat([]byte("["), len(src["1.targets.json"]))
+	if _, err := Load(t.Context(), src.with("1.targets.json", junk), LoadOptions{Root: s.root}); !errors.Is(err, ErrMismatch) || errors.Is(err, ErrMalformed) {
+		t.Errorf("got %v, want ErrMismatch", err)
+	}
+}
+
 // A file that is not there is an error that names it.
 func TestMissing(t *testing.T) {
 	s := newShop(t, 1, 1)

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -91,7 +92,7 @@ func (o *outcome) row() Product {
 	}
 	p.State, p.Reason = o.judge(wanted)
 	if p.State == Recalled && wanted == nil {
-		p.Severity = f.entry.Severity
+		p.Severity = severe(f.entry)
 	}
 	p.Reason = valid(p.Reason)
 	return p
@@ -100,7 +101,7 @@ func (o *outcome) row() Product {
 // severity returns that of the severest bundle that is newer than what is
 // there, up to the one that is wanted.
 func (o *outcome) severity(wanted *entry) bundle.Severity {
-	worst := wanted.Severity
+	worst := severe(wanted)
 	for _, e := range o.product.entries[:wanted.place] {
 		if o.usable(e) && o.improves(e, o.start().node) && severityRank(e.Severity) < severityRank(worst) {
 			worst = e.Severity
@@ -108,6 +109,9 @@ func (o *outcome) severity(wanted *entry) bundle.Severity {
 	}
 	return worst
 }
+
+// severe returns the severity of e; one that has none has the lowest.
+func severe(e *entry) bundle.Severity { return cmp.Or(e.Severity, bundle.Low) }
 
 // judge returns the state of the product and why it is that.
 func (o *outcome) judge(wanted *entry) (State, string) {

@@ -53,17 +53,17 @@ func (p *Plan) WriteJSON(w io.Writer) error {
 	e := json.NewEncoder(w)
 	put := func(kind string, v any) error { return e.Encode(&typed{kind, v}) }
 	for i := range p.Steps {
-		if err := put("step", &p.Steps[i]); err != nil {
+		if err := put("plan_step", &p.Steps[i]); err != nil {
 			return err
 		}
 	}
 	for i := range p.Products {
-		if err := put("product", &p.Products[i]); err != nil {
+		if err := put("plan_product", &p.Products[i]); err != nil {
 			return err
 		}
 	}
 	for i := range p.Cells {
-		if err := put("bundle-state", &p.Cells[i]); err != nil {
+		if err := put("plan_bundle", &p.Cells[i]); err != nil {
 			return err
 		}
 	}

@@ -53,7 +53,7 @@ func TestPlanWriteJSON(t *testing.T) {
 		}
 		counts[fmt.Sprint(last["type"])]++
 	}
-	if fmt.Sprint(counts) != "map[bundle-state:4 plan:1 product:2 step:3]" || last["digest"] != p.Digest() {
+	if fmt.Sprint(counts) != "map[plan:1 plan_bundle:4 plan_product:2 plan_step:3]" || last["digest"] != p.Digest() {
 		t.Errorf("objects %v, the last one %v", counts, last)
 	}
 }

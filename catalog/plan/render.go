@@ -92,7 +92,7 @@ type jsonCell struct {
 
 func newJSONCell(s Standing) jsonCell {
 	c := jsonCell{
-		Type: "cell", Schema: schema, Root: s.Root, Product: s.Product, State: s.State, Good: s.State.Compliant(),
+		Type: "compliance_cell", Schema: schema, Root: s.Root, Product: s.Product, State: s.State, Good: s.State.Compliant(),
 		Version: s.Version, Goal: s.Goal, Severity: s.Severity, Overdue: s.Overdue, Reason: s.Reason,
 	}
 	if !s.Since.IsZero() {

@@ -120,7 +120,7 @@ func (c *compiler) contents(w *want, e *bundle.Entry) error {
 	w.node.Type = File
 	if !e.Expand {
 		w.node.Size, w.node.SHA256 = f.Size, f.SHA256
-		w.src = source{open: func() (io.ReadCloser, error) { return c.data(e.Data) }}
+		w.src = source{open: func() (io.ReadCloser, error) { return c.data(e.Data) }, checked: true}
 		return nil
 	}
 	if f.Size > maxExpanded {

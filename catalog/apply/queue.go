@@ -149,6 +149,9 @@ func (c *compiler) system(p, text string, mode uint32, keep bool) error {
 // runner lays what runs the queue, unless it is there. Whoever needs it says so
 // in its receipt, so that it is not undone before them.
 func (c *compiler) runner(e *engine) error {
+	if c.manifest.Family == bundle.Windows {
+		return fmt.Errorf("%w: it is a Windows", ErrFirstBoot)
+	}
 	systemd := false
 	for _, p := range []string{"usr/lib/systemd/systemd", "lib/systemd/systemd"} {
 		real, err := c.resolve(p, true)

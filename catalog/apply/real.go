@@ -132,13 +132,16 @@ func (t tree) write(path string, r io.Reader, n *Node) error {
 		if n.Size > 1<<20 {
 			_ = unix.Fallocate(h, 0, 0, n.Size) // so that it lies in one piece; not every file system can
 		}
-		_, err = io.CopyBuffer(onlyWriter{f}, r, make([]byte, 256<<10))
+		_, err = io.CopyBuffer(onlyWriter{f}, r, make([]byte, min(n.Size+1, copyBuffer)))
 		if err == nil {
 			err = setAttributes(p, h, n)
 		}
 		return errors.Join(err, f.Close())
 	})
 }
+
+// copyBuffer is how many bytes are copied at once.
+const copyBuffer = 256 << 10
 
 // An onlyWriter hides that a file could read by itself, which would not use the
 // buffer.

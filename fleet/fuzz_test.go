@@ -73,6 +73,7 @@ func checkPlain(t *testing.T, text string, most int) {
 func FuzzReport(f *testing.F) {
 	f.Add([]byte(`{"schema":1,"job":"7","seq":1,"state":"working","done_bytes":5,"total_bytes":10,"lines":[{"time":"2026-11-22T10:00:00Z","text":"a\u001b[2J"}]}`))
 	f.Add([]byte(`{"seq":18446744073709551615,"state":"asking","candidates":[{"serial":"S"}]}`))
+	f.Add([]byte(`{"seq":2,"state":"done","cells":[{"product":"reader","state":"ok"},{"product":"a\u202eb","version":" 1\u0000","state":"missing","severity":"critical","reason":"no way\nfrom 8.1"}]}`))
 	f.Fuzz(func(t *testing.T, p []byte) {
 		var r wire.Report
 		if decode(p, &r) != nil || cleanReport(&r) != nil {
@@ -83,6 +84,15 @@ func FuzzReport(f *testing.F) {
 		}
 		for _, l := range r.Lines {
 			checkPlain(t, l.Text, wire.MaxText)
+		}
+		for _, c := range r.Cells {
+			for _, field := range []string{c.Product, c.Version, c.Severity, string(c.State)} {
+				checkPlain(t, field, wire.MaxField)
+			}
+			checkPlain(t, c.Reason, wire.MaxText)
+			if c.Product == "" || c.State == "" {
+				t.Errorf("taken: the cell %+v", c)
+			}
 		}
 	})
 }

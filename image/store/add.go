@@ -19,6 +19,11 @@ type AddOptions struct {
 	Version string // empty for the next whole number
 	Workers int    // chunks that are worked on side by side; 0 is one for each processor
 
+	// Near is a folder in the file system of the store with frames that lie there
+	// as FrameName says. What the store lacks and is there is not written once more,
+	// but becomes the store's: nobody may write to these files any more. Empty for none.
+	Near string
+
 	// Progress is told how many of the bytes in use have been dealt with
 	// since the last call. It may be called from several goroutines.
 	Progress func(bytes int64)
@@ -112,6 +117,7 @@ func (s *Store) newAdder(ctx context.Context, m *image.Manifest, name string, op
 	if ad.adding, err = s.begin(ctx, m.ChunkSize); err != nil {
 		return nil, err
 	}
+	ad.near = opt.Near
 	ad.pool = make(chan *hand, ad.opt.Workers)
 	for range ad.opt.Workers {
 		h, err := newHand(m.ChunkSize)

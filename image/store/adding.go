@@ -27,6 +27,7 @@ type adding struct {
 	dir       string
 	life      *os.File // the lock that tells GC that the folder is in use
 	chunkSize int64
+	near      string         // AddOptions.Near
 	busy      [64]sync.Mutex // one frame is dealt with by one worker at a time, by its digest
 }
 
@@ -89,7 +90,7 @@ func (a *adding) keep(h *hand, d image.Digest, frame []byte) (sum image.FrameSum
 	own := a.path(d)
 	sum, err = a.compare(h, own, d, frame) // it may have been in this image before
 	if errors.Is(err, fs.ErrNotExist) {
-		if err = os.Link(a.s.framePath(d, a.chunkSize), own); err == nil {
+		if written, err = a.adopt(d, own); err == nil {
 			sum, err = a.compare(h, own, d, frame)
 		}
 	}
@@ -99,12 +100,25 @@ func (a *adding) keep(h *hand, d image.Digest, frame []byte) (sum image.FrameSum
 	case errors.Is(err, image.ErrDamaged):
 		err = os.Remove(own)
 	default:
-		return sum, false, err
+		return sum, written, err
 	}
 	if err == nil {
 		err = writeNew(own, frame)
 	}
 	return image.SumFrame(frame), true, err
+}
+
+// adopt gives the store's frame of a chunk the name own as well, or else the one
+// near it, which fresh tells. The error wraps fs.ErrNotExist if there is neither.
+func (a *adding) adopt(d image.Digest, own string) (fresh bool, err error) {
+	err = os.Link(a.s.framePath(d, a.chunkSize), own)
+	if a.near == "" || !errors.Is(err, fs.ErrNotExist) {
+		return false, err
+	}
+	if os.Link(filepath.Join(a.near, FrameName(d, a.chunkSize)), own) == nil {
+		return true, nil
+	}
+	return false, err
 }
 
 // compare returns the sums of the frame at path, which must be frame or another

@@ -7,7 +7,8 @@
 // [slipcast/image.Open], a web server and everything else can read.
 // [Store.Handler] serves all images over HTTP. [Store.Remove] forgets a version,
 // and [Store.GC] removes the frames that no version needs any more.
-// [Store.Verify] reads everything and names what is damaged.
+// [Store.Verify] reads everything and names what is damaged. [Store.Mirror] gives
+// room to what comes from elsewhere piece by piece.
 //
 // Any number of processes may use a store at once. Locks are those of flock(2):
 // the kernel drops them with the process, so there are none to clean up. A

@@ -17,12 +17,13 @@ import (
 type Collected struct {
 	Kept    int   // frames that versions name
 	Removed int   // frames that none names
-	Freed   int64 // bytes of these
+	Freed   int64 // bytes of these, and of what lay aside
 	Folders int   // of adds that did not end
+	Aside   int   // files in the folder mirror that nobody came back for
 }
 
-// GC removes the frames that no version names, and what adds left that were cut
-// short. Adds may be in progress: they lose nothing, but wait with their end while
+// GC removes the frames that no version names, what adds left that were cut
+// short, and what mirrors left that nobody has gone on with for a week. Adds may be in progress: they lose nothing, but wait with their end while
 // GC runs. A version that cannot be read is an error before anything is removed:
 // what it needs is not known then. It takes 40 bytes of memory for each frame in use.
 func (s *Store) GC(ctx context.Context) (Collected, error) {
@@ -37,6 +38,9 @@ func (s *Store) GC(ctx context.Context) (Collected, error) {
 	}
 	var c Collected
 	if c.Folders, err = s.reap(); err != nil {
+		return c, err
+	}
+	if c.Aside, c.Freed, err = s.reapMirror(ctx); err != nil {
 		return c, err
 	}
 	err = s.eachFrame(func(f storedFrame) error {

@@ -241,13 +241,16 @@ func (h *Header) asksMachine() bool {
 	if slices.ContainsFunc(h.Params, func(p Param) bool { return p.Machine != "" }) {
 		return true
 	}
-	for _, text := range []string{h.Applies, h.Detect.Present} {
-		if c, err := condition.CompileBool(text); text != "" && err == nil && c.Machine() {
-			return true
-		}
+	return asks(h.Applies, condition.CompileBool) || asks(h.Detect.Present, condition.CompileBool) || asks(h.Detect.Version, condition.CompileText)
+}
+
+// asks tells whether a condition asks for the machine.
+func asks(text string, compile func(string) (*condition.Condition, error)) bool {
+	if text == "" {
+		return false
 	}
-	c, err := condition.CompileText(h.Detect.Version)
-	return h.Detect.Version != "" && err == nil && c.Machine()
+	c, err := compile(text)
+	return err == nil && c.Machine()
 }
 
 // IsZero tells whether a root needs nothing; JSON leaves n out then.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"sync"
 
 	"github.com/expr-lang/expr"
 	"github.com/expr-lang/expr/ast"
@@ -61,8 +62,15 @@ func compile(source string, want reflect.Kind) (c *Condition, err error) {
 	if len(source) > maxSource {
 		return nil, &Error{Line: 1, Column: 1, Message: fmt.Sprintf("%d bytes, at most %d", len(source), maxSource)}
 	}
-	typed := &typeCheck{}
-	config := language(want, typed)
+	l := languageOf(want)
+	c, err = l.compile(source)
+	l.release() // not after a panic
+	return c, err
+}
+
+// compile compiles a condition.
+func (l *language) compile(source string) (*Condition, error) {
+	config := l.config
 	tree, err := parser.ParseWithConfig(source, config)
 	if err != nil {
 		return nil, located(source, err)
@@ -73,7 +81,7 @@ func compile(source string, want reflect.Kind) (c *Condition, err error) {
 		return nil, located(source, check.err)
 	}
 	_, err = new(checker.Checker).PatchAndCheck(tree, config)
-	if err = cmp.Or(err, typed.err); err != nil {
+	if err = cmp.Or(err, l.typed.err); err != nil {
 		return nil, located(source, err)
 	}
 	program, err := compiler.Compile(tree, config)
@@ -83,9 +91,41 @@ func compile(source string, want reflect.Kind) (c *Condition, err error) {
 	return &Condition{program: program, names: check.names}, nil
 }
 
-// language is what expr knows of the language of conditions. Nothing is
-// computed while compiling: expr's optimizer is not called.
-func language(want reflect.Kind, typed *typeCheck) *conf.Config {
+// A language is what expr knows of the language of conditions. Making it takes
+// ten times as long as compiling a condition, so it is used again, but by one
+// goroutine at a time: expr keeps what it learns of types in it.
+type language struct {
+	config *conf.Config
+	typed  *typeCheck
+	pool   *sync.Pool
+}
+
+// Languages that nobody uses just now.
+var boolLanguages, textLanguages sync.Pool
+
+// languageOf returns a language for conditions that give want.
+func languageOf(want reflect.Kind) *language {
+	pool := &boolLanguages
+	if want == reflect.String {
+		pool = &textLanguages
+	}
+	if l, ok := pool.Get().(*language); ok {
+		return l
+	}
+	l := &language{typed: &typeCheck{}, pool: pool}
+	l.config = newConfig(want, l.typed)
+	return l
+}
+
+// release lets others use l.
+func (l *language) release() {
+	*l.typed = typeCheck{}
+	l.pool.Put(l)
+}
+
+// newConfig returns how expr is to read conditions. Nothing is computed while
+// compiling: expr's optimizer is not called.
+func newConfig(want reflect.Kind, typed *typeCheck) *conf.Config {
 	c := conf.CreateNew()
 	for _, option := range []expr.Option{
 		expr.Env(environment()),
@@ -110,7 +150,7 @@ func language(want reflect.Kind, typed *typeCheck) *conf.Config {
 // environment has a function for every probe, for their types.
 func environment() map[string]any {
 	var names []string
-	for _, p := range probes() {
+	for _, p := range probes {
 		names = append(names, p.name)
 	}
 	return (&evaluation{}).functions(names)

@@ -159,7 +159,7 @@ func TestProbesAreDocumented(t *testing.T) {
 		}
 	}
 	var known []string
-	for _, p := range probes() {
+	for _, p := range probes {
 		known = append(known, p.name)
 	}
 	if !slices.Equal(documented, known) {

@@ -31,7 +31,7 @@ func newRemoteShop(t *testing.T) *remoteShop {
 	files, dir := newServeCatalog(t)
 	s := &remoteShop{testShop: newTestShop(t, dir, files.online), files: files}
 	path := filepath.Join(t.TempDir(), "reader.slb")
-	buildTestBundle(t, path, "reader", "9.3.0")
+	buildTestBundle(t, path, "reader", "9.3.0", "")
 	s.sign(trust.ReleaseOptions{Bundles: []string{path}}, true)
 	s.server = httptest.NewServer(http.StripPrefix("/catalog", files))
 	t.Cleanup(s.server.Close)
@@ -44,11 +44,11 @@ func newRemoteShop(t *testing.T) *remoteShop {
 }
 
 // buildTestBundle builds a bundle with one file of a megabyte that does not
-// compress.
-func buildTestBundle(t testing.TB, path, name, version string) {
+// compress. more is the end of its bundle.yaml.
+func buildTestBundle(t testing.TB, path, name, version, more string) {
 	t.Helper()
 	dir := t.TempDir()
-	yaml := "schema: 1\nname: " + name + "\nversion: " + version + "\nscheme: dotted\ntitle: A reader\nseverity: low\nkind: app\npayload:\n  - overlay: {from: files}\n"
+	yaml := "schema: 1\nname: " + name + "\nversion: " + version + "\nscheme: dotted\ntitle: A reader\nseverity: low\nkind: app\npayload:\n  - overlay: {from: files}\n" + more
 	err := errors.Join(os.MkdirAll(filepath.Join(dir, "files/opt"), 0o755), os.WriteFile(filepath.Join(dir, "files/opt/"+name), noise(), 0o644),
 		os.WriteFile(filepath.Join(dir, "bundle.yaml"), []byte(yaml), 0o644))
 	if err != nil {
@@ -122,7 +122,7 @@ func TestCatalogServerTampers(t *testing.T) {
 		t.Fatal(err)
 	}
 	other := filepath.Join(t.TempDir(), "other.slb")
-	buildTestBundle(t, other, "reader", "9.3.1")
+	buildTestBundle(t, other, "reader", "9.3.1", "")
 	foreign, err := os.ReadFile(other)
 	if err != nil {
 		t.Fatal(err)

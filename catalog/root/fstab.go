@@ -1,10 +1,9 @@
 package root
 
 import (
-	"bufio"
-	"bytes"
 	"fmt"
 	"io"
+	"iter"
 	"slices"
 	"strings"
 )
@@ -23,6 +22,14 @@ type fstabLine struct {
 
 // fstab reads the root's etc/fstab. There may be none.
 func (r *Root) fstab() ([]fstabLine, error) {
+	text, err := r.readFstab()
+	if err != nil {
+		return nil, err
+	}
+	return parseFstab(text), nil
+}
+
+func (r *Root) readFstab() ([]byte, error) {
 	f, err := r.Open("etc/fstab")
 	if err != nil {
 		return nil, err
@@ -35,7 +42,7 @@ func (r *Root) fstab() ([]fstabLine, error) {
 	if len(text) > maxFstab {
 		return nil, fmt.Errorf("etc/fstab: longer than %d bytes", maxFstab)
 	}
-	return parseFstab(text), nil
+	return text, nil
 }
 
 // parseFstab reads the lines that mount a local file system at a path, in the
@@ -43,10 +50,8 @@ func (r *Root) fstab() ([]fstabLine, error) {
 // mount(8) does, it passes over lines that it does not understand.
 func parseFstab(text []byte) []fstabLine {
 	var list []fstabLine
-	lines := bufio.NewScanner(bytes.NewReader(text))
-	lines.Buffer(nil, maxFstab+1)
-	for lines.Scan() {
-		if l, ok := parseFstabLine(lines.Text()); ok {
+	for fields := range fstabFields(text) {
+		if l, ok := parseFstabLine(fields); ok {
 			list = append(list, l)
 		}
 	}
@@ -54,11 +59,31 @@ func parseFstab(text []byte) []fstabLine {
 	return list
 }
 
-func parseFstabLine(line string) (fstabLine, bool) {
-	fields := strings.Fields(line)
-	if len(fields) < 3 || strings.HasPrefix(fields[0], "#") {
-		return fstabLine{}, false
+// swapFiles returns the paths of the files that the system swaps to.
+func swapFiles(text []byte) []string {
+	var list []string
+	for fields := range fstabFields(text) {
+		names, err := clean(unescape(fields[0]))
+		if fields[2] == "swap" && strings.HasPrefix(fields[0], "/") && err == nil && len(names) > 0 && names[0] != "dev" {
+			list = append(list, strings.Join(names, "/"))
+		}
 	}
+	return list
+}
+
+// fstabFields returns the fields of each line that says something, at least three.
+func fstabFields(text []byte) iter.Seq[[]string] {
+	return func(yield func([]string) bool) {
+		for line := range strings.Lines(string(text)) {
+			fields := strings.Fields(line)
+			if len(fields) >= 3 && !strings.HasPrefix(fields[0], "#") && !yield(fields) {
+				return
+			}
+		}
+	}
+}
+
+func parseFstabLine(fields []string) (fstabLine, bool) {
 	spec, point, fsType := unescape(fields[0]), unescape(fields[1]), fields[2]
 	options := []string{"defaults"}
 	if len(fields) > 3 {

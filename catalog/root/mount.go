@@ -37,9 +37,11 @@ const unixPath = unix.O_PATH | unix.O_DIRECTORY
 // What must not be changed is refused with a [RefusedError], for anything but
 // the system's own volumes only if the fstab wants it: encrypted, suspended,
 // dirty (where the driver does not mend that), damaged, without a driver. A
-// suspended system anywhere on the disk refuses all of it. A folder of the
-// system (boot, efi, usr, var, opt) whose volume is not on the disk is an error,
-// unless it is marked nofail; any other one stays empty.
+// suspended system anywhere on the disk refuses all of it, and so does one in a
+// swap file that the fstab names. A folder of the system (boot, efi, usr, var,
+// opt) whose volume is not on the disk is an error, unless it is marked nofail;
+// any other one is out of reach: what leads into it is refused with an
+// [AbsentError].
 func Mount(ctx context.Context, d Disk, dir string, opt MountOptions) (*Root, error) {
 	r, err := mount(ctx, d, dir, opt)
 	if err != nil {
@@ -70,6 +72,9 @@ func mount(ctx context.Context, d Disk, dir string, opt MountOptions) (*Root, er
 		return nil, err
 	}
 	m := &mounting{volumes: volumes, sys: sys, dir: dir, opt: opt}
+	if err := m.checkAwake(ctx); err != nil {
+		return nil, err
+	}
 	return m.run()
 }
 
@@ -107,38 +112,47 @@ type mounting struct {
 	sys     *system
 	dir     string
 	opt     MountOptions
+	peek    bool // nothing is written, and what has not been unmounted cleanly is looked at all the same
 	nodes   []string
 	paths   []string
+	absent  map[string]string // paths of what is not on the disk, and how etc/fstab calls it
 }
 
 // run mounts everything on a thread of its own and opens the root.
 func (m *mounting) run() (*Root, error) {
 	var r *Root
 	err := onThread(func() (err error) {
-		if err := privateMounts(); err != nil {
-			return err
-		}
-		if err := m.mountRoot(); err != nil {
-			return err
-		}
-		if r, err = open(m.dir, []string{"."}); err != nil {
-			return err
-		}
-		if r.family == Windows {
-			return nil
-		}
-		err = m.mountFstab(r)
-		err = errors.Join(err, r.release())
-		if err != nil {
-			return err
-		}
-		r, err = open(m.dir, append(m.paths, "."))
+		r, err = m.mountAll()
 		return err
 	})
 	if err != nil {
 		return nil, errors.Join(err, m.released())
 	}
 	r.nodes = m.nodes
+	return r, nil
+}
+
+// mountAll mounts everything in a mount namespace of this thread.
+func (m *mounting) mountAll() (*Root, error) {
+	if err := privateMounts(); err != nil {
+		return nil, err
+	}
+	if err := m.mountRoot(); err != nil {
+		return nil, err
+	}
+	r, err := open(m.dir, []string{"."})
+	if err != nil || r.family == Windows {
+		return r, err
+	}
+	if err := errors.Join(m.mountFstab(r), r.release()); err != nil {
+		return nil, err
+	}
+	if r, err = open(m.dir, append(m.paths, ".")); err != nil {
+		return nil, err
+	}
+	if err := r.setAbsent(m.absent); err != nil {
+		return nil, errors.Join(err, r.release())
+	}
 	return r, nil
 }
 
@@ -184,14 +198,20 @@ func (m *mounting) mountFstab(r *Root) error {
 // mountLine mounts what a line of etc/fstab says.
 func (m *mounting) mountLine(r *Root, l fstabLine) error {
 	v, err := m.volume(l)
-	if v == nil || err != nil {
+	if err != nil {
 		return err
 	}
-	if err := v.fit(m.opt); err != nil {
+	if v == nil {
+		return m.cover(r, l)
+	}
+	if err := m.fit(v); err != nil {
 		return err
 	}
 	// Links are resolved by what is mounted so far, as the system itself does.
 	at, err := r.lookup(l.path)
+	if errors.Is(err, os.ErrNotExist) && m.isBelowAbsent(l.path) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}

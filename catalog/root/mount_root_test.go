@@ -192,6 +192,8 @@ func TestRootMountRefuses(t *testing.T) {
 		{"two systems", []part{sys, sys}, nil, MountOptions{}, "", ErrSeveralSystems},
 		{"no system", []part{{ext4, map[string]string{"data": ""}}}, nil, MountOptions{}, "", ErrNoSystem},
 		{"no /boot", []part{{ext4, linux("UUID=1-1 /boot ext4 defaults 0 2\n")}}, nil, MountOptions{}, NotPresent, nil},
+		{"suspended into a file", []part{sleeping("swapfile", "/swapfile none swap sw 0 0\n")}, nil, MountOptions{}, Suspended, nil},
+		{"suspended into a file, read-only", []part{sleeping("swap.img", "/swap.img swap swap defaults\n")}, nil, MountOptions{ReadOnly: true}, Suspended, nil},
 		{"no folder for it", []part{{ext4, linux("LABEL=x /opt ext4 defaults 0 2\n")}, {ext4 + " -L x", nil}}, nil, MountOptions{}, "", os.ErrNotExist},
 	}
 	for _, tt := range tests {
@@ -221,6 +223,77 @@ func TestRootMountRefuses(t *testing.T) {
 				f.Close()
 			}
 		})
+	}
+}
+
+// sleeping is a system that is suspended into a file.
+func sleeping(path, fstab string) part {
+	files := linux(fstab)
+	files[path] = strings.Repeat("\x00", 4086) + "S1SUSPEND\x00" + strings.Repeat("\x00", 1<<20)
+	return part{ext4, files}
+}
+
+// TestRootMountAwake: a swap file that nobody sleeps in, one that is not there,
+// and one on another volume, with a journal to replay.
+func TestRootMountAwake(t *testing.T) {
+	files := sleeping("swap", "/swapfile none swap sw 0 0\n/gone none swap sw 0 0\n/data/swap none swap sw 0 0\nLABEL=data /data ext4 defaults 0 2\n").files
+	files["swapfile"] = strings.Repeat("\x00", 4086) + "SWAPSPACE2" + strings.Repeat("\x00", 1<<20)
+	files["data/"] = ""
+	for _, signature := range []string{"SWAPSPACE2", "S1SUSPEND\x00"} {
+		data := map[string]string{"swap": strings.Repeat("\x00", 4086) + signature + strings.Repeat("\x00", 1<<20)}
+		d := disk(t, part{ext4 + " -L data", data}, part{ext4, files})
+		needsRecovery(t, d)
+		r, err := Mount(t.Context(), d, t.TempDir(), MountOptions{})
+		var refused *RefusedError
+		if asleep := strings.HasPrefix(signature, "S1"); asleep != (errors.As(err, &refused) && refused.Reason == Suspended) || !asleep && err != nil {
+			t.Errorf("with %q in data/swap: %v, want it refused only if it is suspended", signature, err)
+		}
+		if err == nil {
+			if err := r.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+// TestRootMountAbsent: what lies where a volume ought to be that is not on the
+// disk is neither read nor written, also by way of a link, and the volume is named.
+func TestRootMountAbsent(t *testing.T) {
+	files := linux("LABEL=gone /home ext4 defaults 0 2\nLABEL=nowhere /nowhere ext4 defaults 0 2\nLABEL=inner /home/inner ext4 defaults 0 2\n")
+	files["home/old"] = "below"
+	d := disk(t, part{ext4, files}, part{ext4 + " -L inner", map[string]string{"x": ""}})
+	dir := lab.Mount(t, d.Volumes[0].Node)
+	if err := os.Symlink("/home", filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	lab.Unmount(t, dir)
+	for _, opt := range []MountOptions{{}, {ReadOnly: true}} {
+		r, err := Mount(t.Context(), d, t.TempDir(), opt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range []string{"home/old", "home/new", "link/new", "home/inner/x"} {
+			var absent *AbsentError
+			p, err := r.Parent(path)
+			if err == nil {
+				p.Close()
+			}
+			if want := (path != "home/inner/x"); want && (!errors.As(err, &absent) || absent.Volume != "LABEL=gone") || err == nil {
+				t.Errorf("Parent(%s) = %v, want an AbsentError of LABEL=gone", path, err)
+			}
+		}
+		if _, err := r.Lstat("etc/fstab"); err != nil {
+			t.Error(err)
+		}
+		if n := len(r.Filesystems()); n != 1 {
+			t.Errorf("%d file systems, want 1", n)
+		}
+		if _, err := r.TreeDigest(t.Context(), TreeOptions{}); err != nil {
+			t.Error(err)
+		}
+		if err := r.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

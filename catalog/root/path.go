@@ -96,7 +96,11 @@ func (p *Parent) identify() error {
 	if st.Type != Directory {
 		return unix.ENOTDIR
 	}
-	if p.FS = p.root.byID[id]; p.FS == nil {
+	p.FS = p.root.byID[id]
+	if volume, ok := p.root.absent[id]; ok {
+		return &AbsentError{volume}
+	}
+	if p.FS == nil {
 		return ErrForeign
 	}
 	return nil

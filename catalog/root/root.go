@@ -32,6 +32,7 @@ type Root struct {
 	ns     *os.File // the mount namespace that dir is looked up in
 	mounts []*Filesystem
 	byID   map[uint64]*Filesystem // by the number of the mount
+	absent map[uint64]string      // likewise, what lies over folders of volumes that are not on the disk, and what etc/fstab calls these
 	nodes  []string               // block devices that Mount has mounted
 }
 

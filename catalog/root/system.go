@@ -13,6 +13,7 @@ import (
 type system struct {
 	*probed
 	options []string // of its mount: the subvolume of a btrfs
+	swaps   []string // paths of the files that it swaps to
 }
 
 // find looks for the system on a disk. It mounts one volume after another,
@@ -75,16 +76,16 @@ func (p *probed) systems(point *os.File, opt MountOptions) ([]*system, error) {
 		if err != nil {
 			return nil, err
 		}
-		if found {
-			return []*system{{p, options}}, nil
+		if found != nil {
+			return []*system{found}, nil
 		}
 	}
 	return nil, nil
 }
 
 // look mounts a volume read-only on a thread of its own, so that the mount
-// ends with it, and tells whether a system is there.
-func (p *probed) look(point *os.File, opt MountOptions, options []string) (found bool, err error) {
+// ends with it, and returns the system that is there, nil if there is none.
+func (p *probed) look(point *os.File, opt MountOptions, options []string) (found *system, err error) {
 	err = onThread(func() error {
 		if err := privateMounts(); err != nil {
 			return err
@@ -101,7 +102,10 @@ func (p *probed) look(point *os.File, opt MountOptions, options []string) (found
 		if err != nil {
 			return err
 		}
-		found = r.isSystem()
+		if r.isSystem() {
+			text, _ := r.readFstab() // whoever mounts what it says tells what is wrong with it
+			found = &system{p, options, swapFiles(text)}
+		}
 		return r.release()
 	})
 	// Mounted to be written to it would still be in use.

@@ -57,12 +57,12 @@ func inSets(modules []*Module, sets []moduleSet) []*Module {
 }
 
 // baseSet is what no machine can do without, and what no modalias asks for:
-// disks as such, file systems and their names, keyboards, and the firmware's
-// variables.
+// disks as such, file systems and their names, that on which programs of bundles
+// run, keyboards, and the firmware's variables.
 func baseSet() moduleSet {
 	return moduleSet{with: []string{
 		"drivers/scsi/sd_mod", "drivers/block/loop",
-		"fs/ext4/", "fs/xfs/", "fs/btrfs/", "fs/fat/", "fs/exfat/", "fs/ntfs3/", "fs/efivarfs/",
+		"fs/ext4/", "fs/xfs/", "fs/btrfs/", "fs/fat/", "fs/exfat/", "fs/ntfs3/", "fs/efivarfs/", "fs/overlayfs/",
 		"fs/nls/nls_cp437", "fs/nls/nls_cp850", "fs/nls/nls_ascii", "fs/nls/nls_iso8859-1", "fs/nls/nls_utf8",
 		"drivers/hid/hid", "drivers/hid/hid-generic", "drivers/hid/usbhid/usbhid",
 		"drivers/firmware/efi/",
@@ -135,7 +135,7 @@ func wideSet() moduleSet {
 		"drivers/scsi/", "drivers/message/fusion/", "drivers/nvme/host/", "drivers/nvdimm/", "drivers/acpi/nfit/",
 		"drivers/block/mtip32xx/", "drivers/block/nbd", "drivers/md/", "drivers/firewire/", "drivers/memstick/",
 		"drivers/hid/", "drivers/hv/", "drivers/virtio/", "drivers/i2c/busses/", "drivers/usb/typec/",
-		"fs/nls/", "fs/f2fs/", "fs/jfs/", "fs/nilfs2/", "fs/isofs/", "fs/udf/", "fs/squashfs/", "fs/overlayfs/", "fs/hfsplus/",
+		"fs/nls/", "fs/f2fs/", "fs/jfs/", "fs/nilfs2/", "fs/isofs/", "fs/udf/", "fs/squashfs/", "fs/hfsplus/",
 	}, without: []string{
 		"drivers/scsi/scsi_debug", "drivers/scsi/pcmcia/", "*/*_cs", "*/*/*_cs", "*/*/*/*_cs", "*/*/*/*/*_cs",
 		"drivers/hid/*test*", "drivers/hid/amd-sfh-hid/", "drivers/hid/intel-ish-hid/",

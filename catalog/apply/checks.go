@@ -167,7 +167,7 @@ func (t *draft) commands(names []string) error {
 			found = found || n.kind() == File && n.Mode&0o111 != 0
 		}
 		if !found {
-			return fmt.Errorf("the root has no %s, which the bundle needs", name)
+			return fmt.Errorf("the root has no program %s, which the bundle needs", name)
 		}
 	}
 	return nil

@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,7 +29,7 @@ func busybox(t testing.TB, dir string) {
 	}
 	install(t, dir, program, "usr/bin/busybox")
 	install(t, dir, "/bin/true", "usr/lib/systemd/systemd")
-	for _, name := range []string{"sh", "cat", "cp", "rm", "mkdir", "touch", "echo", "chmod", "ln", "timeout"} {
+	for _, name := range []string{"sh", "cat", "cp", "rm", "mkdir", "touch", "echo", "chmod", "ln", "timeout", "sync"} {
 		if err := os.Symlink("busybox", filepath.Join(dir, "usr/bin", name)); err != nil {
 			t.Fatal(err)
 		}
@@ -143,14 +144,33 @@ func checkQueue(t *testing.T, dir string) {
 
 func undoAt(t *testing.T, dir string) {
 	t.Helper()
+	undoProducts(t, dir, "corpus")
+}
+
+// undoProducts takes products off the root at dir.
+func undoProducts(t *testing.T, dir string, products ...string) {
+	t.Helper()
+	if err := undoOf(t, dir, products...); err != nil {
+		t.Error(err)
+	}
+}
+
+// undoRefused wants that a product is not taken off.
+func undoRefused(t *testing.T, dir, product string, want error) {
+	t.Helper()
+	if err := undoOf(t, dir, product); !errors.Is(err, want) {
+		t.Errorf("undoing %s: %v, want %v", product, err, want)
+	}
+}
+
+func undoOf(t *testing.T, dir string, products ...string) error {
+	t.Helper()
 	r, err := root.Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	if err := Undo(t.Context(), r, []string{"corpus"}, Options{}); err != nil {
-		t.Error(err)
-	}
+	return Undo(t.Context(), r, products, Options{})
 }
 
 // A program that fails has changed nothing.

@@ -116,6 +116,12 @@ func (c *compiler) queue(e *engine) ([]string, error) {
 // enqueue lays one program.
 func (c *compiler) enqueue(dir string, run *bundle.Run) error {
 	files := map[string]string{"todo": "", "rules": rules(c.manifest, run), "program": c.script(dir, run)}
+	if c.manifest.Family == bundle.Windows {
+		var err error
+		if files, err = c.windowsEntry(run); err != nil {
+			return err
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		if err := c.system(path.Join(dir, name), files[name], 0o600, false); err != nil {
 			return err
@@ -150,7 +156,10 @@ func (c *compiler) system(p, text string, mode uint32, keep bool) error {
 // in its receipt, so that it is not undone before them.
 func (c *compiler) runner(e *engine) error {
 	if c.manifest.Family == bundle.Windows {
-		return fmt.Errorf("%w: it is a Windows", ErrFirstBoot)
+		return c.windowsRunnerInto(e)
+	}
+	if err := c.commands([]string{"timeout", "sync"}); err != nil {
+		return fmt.Errorf("%w: %w", ErrFirstBoot, err)
 	}
 	systemd := false
 	for _, p := range []string{"usr/lib/systemd/systemd", "lib/systemd/systemd"} {
@@ -180,14 +189,21 @@ func (c *compiler) runner(e *engine) error {
 
 // rules returns what the runner has to know of a program, as a shell reads it.
 func rules(m *bundle.Manifest, run *bundle.Run) string {
-	retry, between := string(bundle.Safe), "no"
+	retry, between := policies(m, run)
+	return fmt.Sprintf("ok='%s' reboots='%s' limit=%d retry=%s between=%s\n", numbers(run.OK), numbers(run.Reboot), run.Timeout, retry, between)
+}
+
+// policies returns what becomes of a program that was cut short, and whether
+// the system is restarted right behind it.
+func policies(m *bundle.Manifest, run *bundle.Run) (retry bundle.Retry, between string) {
+	retry, between = bundle.Safe, "no"
 	if run.Retry == bundle.NoRun {
-		retry = string(bundle.NoRun)
+		retry = bundle.NoRun
 	}
 	if m.Reboot == bundle.Between {
 		between = "yes"
 	}
-	return fmt.Sprintf("ok='%s' reboots='%s' limit=%d retry=%s between=%s\n", numbers(run.OK), numbers(run.Reboot), run.Timeout, retry, between)
+	return retry, between
 }
 
 func numbers(list []int) string {

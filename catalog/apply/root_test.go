@@ -247,7 +247,7 @@ func TestRootApplyRefuses(t *testing.T) {
 	}{
 		{"a downgrade", yaml(""), &higher, ErrDowngrade, "version 2.0.0 is installed"},
 		{"nothing to upgrade", yaml("upgrades_from: [\">=0.5.0\"]\n"), &none, ErrFrom, ">=0.5.0"},
-		{"a command that is not there", yaml("needs: {commands: [nosuch]}\n"), &none, nil, "no nosuch"},
+		{"a command that is not there", yaml("needs: {commands: [nosuch]}\n"), &none, nil, "no program nosuch"},
 		{"more than the disk has", yaml("needs: {bytes: 900GiB}\n"), &none, ErrNoSpace, "bytes are free"},
 		{"a detection that fails", yaml("detect: {present: 'exists(\"/nowhere\")'}\n"), &none, ErrVerify, "detect.present"},
 	}

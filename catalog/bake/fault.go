@@ -6,6 +6,7 @@ import (
 
 	"slipcast/catalog/apply"
 	"slipcast/catalog/bundle"
+	"slipcast/catalog/plan"
 )
 
 // A fault is an error on its way from one process to another: its text, and
@@ -23,7 +24,8 @@ func carried() map[string]error {
 		"locked": apply.ErrLocked, "read-only": apply.ErrReadOnly, "space": apply.ErrNoSpace,
 		"downgrade": apply.ErrDowngrade, "from": apply.ErrFrom, "conflict": apply.ErrConflict,
 		"changed": apply.ErrChanged, "verify": apply.ErrVerify, "damaged": apply.ErrDamaged,
-		"not applied": apply.ErrNotApplied,
+		"not applied": apply.ErrNotApplied, "first boot": apply.ErrFirstBoot,
+		"stale": plan.ErrStale, "no such goal": plan.ErrNotFound, "malformed plan": plan.ErrMalformed,
 	}
 }
 

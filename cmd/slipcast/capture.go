@@ -116,7 +116,7 @@ func captureTo(ctx context.Context, env *env, source, path string, how image.Cap
 	env.showLayout(source, src.describe(), layout)
 	meter := env.meter("capturing", "capture", layout.Used.Size())
 	how.Progress = meter.Add
-	how.Origin = image.Origin{Time: began, Tool: "slipcast " + version, Source: src.identity()}
+	how.Origin = image.Origin{Time: began, Tool: program(), Source: src.identity()}
 	m, stats, err := image.Capture(ctx, out, src, layout, how)
 	if err == nil {
 		err = out.commit()

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"slipcast/catalog/bake"
 	"slipcast/catalog/trust"
 	"slipcast/image/store"
 )
@@ -75,7 +76,7 @@ func runCatalogRelease(ctx context.Context, env *env, paths []string, opt *relea
 	for _, id := range opt.recall {
 		release.Recall[id] = opt.reason
 	}
-	if release.Images, err = opt.findImages(); err != nil {
+	if release.Images, err = opt.findImages(ctx, env, r); err != nil {
 		return err
 	}
 	if release.Authors, err = readPublicKeys(opt.authors); err != nil {
@@ -109,9 +110,16 @@ func totalSize(paths []string) int64 {
 	return size
 }
 
-// findImages looks the images up in the store.
-func (opt *releaseOptions) findImages() ([]trust.ImageTarget, error) {
+// findImages looks the images up in the store, and what was baked into them.
+func (opt *releaseOptions) findImages(ctx context.Context, env *env, r *trust.Repository) ([]trust.ImageTarget, error) {
+	if len(opt.images) == 0 {
+		return nil, nil
+	}
 	s, err := opt.sign.storeFlag.open()
+	if err != nil {
+		return nil, err
+	}
+	catalog, err := r.Catalog(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +129,7 @@ func (opt *releaseOptions) findImages() ([]trust.ImageTarget, error) {
 		if err != nil {
 			return nil, &usageError{err}
 		}
-		i, err := findImage(s, ref)
+		i, err := findImage(env, s, ref, catalog.Bundles)
 		if err != nil {
 			return nil, err
 		}
@@ -131,15 +139,20 @@ func (opt *releaseOptions) findImages() ([]trust.ImageTarget, error) {
 }
 
 // findImage looks an image up in the store.
-func findImage(s *store.Store, ref store.Ref) (*trust.ImageTarget, error) {
+func findImage(env *env, s *store.Store, ref store.Ref, known []trust.BundleTarget) (*trust.ImageTarget, error) {
 	im, err := s.OpenImage(ref)
 	if err != nil {
 		return nil, err
 	}
 	defer im.Close()
-	return &trust.ImageTarget{
-		Name: im.Name, Version: im.Version, Digest: im.Entry.Digest.String(), Size: im.DiskSize, Parent: im.Assembled.Image.Origin.Parent,
-	}, nil
+	i := &trust.ImageTarget{Name: im.Name, Version: im.Version, Digest: im.Entry.Digest.String(), Size: im.DiskSize}
+	if i.Parent, i.Bundles, err = newRecipeBook(s).baked(im, known); err != nil {
+		return nil, err
+	}
+	if i.Parent == "" && bake.RecipeOf(im.Assembled.Image.Origin) != "" {
+		env.note(i.ID(), "it says that it was baked, and the store has no record of that; the list will not tell which bundles are in it")
+	}
+	return i, nil
 }
 
 // tellReleased tells what was released.

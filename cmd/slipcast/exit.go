@@ -4,11 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"slipcast/catalog/apply"
+	"slipcast/catalog/bake"
 	"slipcast/catalog/bundle"
+	"slipcast/catalog/plan"
+	"slipcast/catalog/root"
 	"slipcast/catalog/trust"
 	"slipcast/fleet"
 	"slipcast/image"
@@ -45,7 +50,7 @@ func exitCodes() []exitMeaning {
 		{exitUsage, "wrong arguments, flags or configuration"},
 		{exitPart, "done in part: some receivers failed, what could not be read was left out, or a file system was not grown"},
 		{exitDamaged, "an image, chunk or bundle is damaged, or a file is neither image nor bundle; a catalog is not what was signed"},
-		{exitRefused, "the source, target or version in a store was refused, or an image is not released; nothing was written"},
+		{exitRefused, "the source, target, system or version in a store was refused, a plan does not hold any more, or an image is not released; nothing was written"},
 		{exitNobody, "nobody answered: no receiver came, no session was found, or the sender or web server was lost"},
 		{exitInterrupted, "interrupted"},
 	}
@@ -68,7 +73,7 @@ func exitCode(ctx context.Context, err error) int {
 		return exitPart
 	case errors.As(err, &refused), errors.As(err, &unwilling), errors.As(err, &small), errors.Is(err, fleet.ErrNotReleased), errors.Is(err, image.ErrSectorSize),
 		errors.Is(err, store.ErrExists), errors.Is(err, store.ErrInUse), errors.Is(err, bootenv.ErrForeign),
-		errors.Is(err, bundle.ErrNotEmpty), errors.Is(err, trust.ErrExists):
+		errors.Is(err, bundle.ErrNotEmpty), errors.Is(err, trust.ErrExists), isRootRefused(err):
 		return exitRefused
 	case errors.Is(err, image.ErrDamaged), errors.Is(err, image.ErrNotImage), errors.Is(err, bootenv.ErrDamaged),
 		errors.Is(err, bundle.ErrDamaged), errors.Is(err, bundle.ErrNotBundle), isUntrusted(err):
@@ -79,6 +84,16 @@ func exitCode(ctx context.Context, err error) int {
 		return exitInterrupted
 	}
 	return exitFailed
+}
+
+// isRootRefused tells whether nothing was applied to a root, or undone, because
+// that would do harm.
+func isRootRefused(err error) bool {
+	var refused *root.RefusedError
+	return errors.As(err, &refused) || slices.ContainsFunc([]error{
+		plan.ErrStale, apply.ErrLocked, apply.ErrReadOnly, apply.ErrNoSpace, apply.ErrDowngrade, apply.ErrFrom, apply.ErrConflict, apply.ErrChanged,
+		bake.ErrMachine,
+	}, func(is error) bool { return errors.Is(err, is) })
 }
 
 // A partError reports work that was done in part.

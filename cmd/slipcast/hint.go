@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 
+	"slipcast/catalog/apply"
+	"slipcast/catalog/plan"
 	"slipcast/catalog/trust"
 	"slipcast/image"
 	"slipcast/image/store"
@@ -79,7 +81,15 @@ func hintFor(err error) string {
 		return "--passphrase-file or SLIPCAST_PASSPHRASE gives it; --no-passphrase makes a key without one"
 	case errors.Is(err, trust.ErrExists):
 		return "give it another release or version; what machines may have been given does not change"
-	case errors.Is(err, syscall.ENOSPC):
+	case errors.Is(err, plan.ErrStale):
+		return "slipcast catalog plan makes a new one"
+	case errors.Is(err, apply.ErrChanged):
+		return "--force undoes it all the same, and what was changed since is lost"
+	case errors.Is(err, apply.ErrLocked):
+		return "try again when the other one has ended"
+	case errors.Is(err, apply.ErrDowngrade):
+		return "--allow-downgrade replaces a recalled version by a lower one"
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, apply.ErrNoSpace):
 		return "make room there, or write to another disk"
 	}
 	return ""

@@ -87,14 +87,16 @@ func jsonTypes() []jsonType {
 			{name: "store", meaning: "its folder"}, {name: "images", meaning: "how many there are"}, chunks,
 			{name: "frame_bytes", meaning: "of the chunks, compressed"}, {name: "faults", meaning: "how many there are"}, seconds,
 		}},
-		bundleFolderType(), bundleBuiltType(), bundleType(),
+		bundleFolderType(), bundleBuiltType(), bundleType(), bundleTestType(),
+		planStepType(), planProductType(), planBundleType(), planType(), complianceCellType(), complianceType(), impactType(), appliedType(), failedType(), productType(), undoneType(), bakedType(),
+		catalogType(), releasedType(), releasedBundleType(), releasedImageType(), refreshedType(), rotatedType(), keyType(), signedType(),
 		bootFileType(), bootType(), machineType(), jobType(), findingType(), dhcpServerType(), checkedType(),
 		sessionType(), receiversType(), sentType(), offerType(), receivedType(),
 		{"waiting", "on standard error, by receive when it changes", []jsonField{
 			{name: "text", meaning: "what it is waiting for, for people"},
 		}},
 		{"progress", "on standard error, one each second and one at the end", []jsonField{
-			{name: "stage", meaning: "capture, restore, receive, add, build, verify or compare"}, {name: "done", meaning: "bytes"},
+			{name: "stage", meaning: "capture, restore, receive, add, build, release, mirror, export, import, apply, verify or compare"}, {name: "done", meaning: "bytes"},
 			{name: "rate", meaning: "bytes a second"}, {name: "total", meaning: "bytes, if they are known", optional: true},
 			{name: "left_seconds", meaning: "if they are known", optional: true},
 		}},

@@ -13,6 +13,9 @@ import (
 // version is set by the linker, see Makefile.
 var version = "devel"
 
+// program returns what receipts and images say that they were made by.
+func program() string { return "slipcast " + version }
+
 func main() {
 	if code, ok := startedByKernel(os.Args); ok {
 		os.Exit(code)

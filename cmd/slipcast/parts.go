@@ -11,7 +11,7 @@ import (
 func startedAsPart(args []string) (code int, ok bool) {
 	switch args[0] {
 	case bake.Arg0:
-		return bake.Main(nil), true
+		return bake.Main(catalogJobs()), true
 	case sandbox.Arg0:
 		return sandbox.Main(), true
 	}

@@ -52,7 +52,7 @@ Send brings an image to a whole room at the cost of about one transmission.`,
 	storeCmd.GroupID = "store"
 	root.AddCommand(storeCmd)
 	root.AddGroup(&cobra.Group{ID: "catalog", Title: "Catalog:"})
-	for _, cmd := range []*cobra.Command{newBundleCmd(env)} {
+	for _, cmd := range []*cobra.Command{newBundleCmd(env), newCatalogCmd(env)} {
 		cmd.GroupID = "catalog"
 		root.AddCommand(cmd)
 	}

@@ -79,7 +79,13 @@ func Receipts(r *root.Root) ([]Receipt, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newEngine(d, state).receipts()
+	e := newEngine(d, state)
+	list, err := e.receipts()
+	for i := range list {
+		_, gone := e.d.stat(e.folder(list[i].Tx) + "/tx.json")
+		list[i].Undo = gone == nil
+	}
+	return list, err
 }
 
 // An Item is a bundle of a plan with its parameters.

@@ -37,6 +37,14 @@ var (
 	// ErrDamaged reports a receipt or a journal that is not as it was written.
 	ErrDamaged = errors.New("damaged")
 
+	// ErrReimage reports a bundle that says of itself that only restoring the
+	// image undoes it.
+	ErrReimage = errors.New("only restoring the image undoes it")
+
+	// ErrNoUndo reports a bundle that cannot be undone any more: what is needed
+	// for it was taken away, since too many versions came after it.
+	ErrNoUndo = errors.New("what is needed to undo it is not on the root any more")
+
 	// ErrNotApplied reports a product without a receipt.
 	ErrNotApplied = errors.New("not applied to this root")
 )

@@ -26,6 +26,8 @@ type Receipt struct {
 	Reboot  bundle.Reboot `json:"reboot,omitempty"`
 	Tx      string        `json:"tx"`              // the folder below tx with what undoes it
 	Paths   []Path        `json:"paths,omitempty"` // ordered
+
+	Undo bool `json:"-"` // set by Receipts: what undoes it is on the root
 }
 
 // A Setting is a parameter of a bundle and what it was.

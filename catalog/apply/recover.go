@@ -107,8 +107,12 @@ func (e *engine) sweep(ids []string) error {
 	return nil
 }
 
+// keptVersions is how many versions of a product can be undone, one after
+// another. What older ones changed stays as it is.
+const keptVersions = 8
+
 // needed returns those of the transactions that are needed to undo something:
-// of each product the one of its receipt, and all before it.
+// of each product the one of its receipt, and those before it.
 func (e *engine) needed(ids []string) (map[string]bool, error) {
 	receipts, err := e.receipts()
 	if err != nil {
@@ -116,7 +120,8 @@ func (e *engine) needed(ids []string) (map[string]bool, error) {
 	}
 	needed := map[string]bool{}
 	for _, r := range receipts {
-		for id := r.Tx; slices.Contains(ids, id) && !needed[id]; {
+		id := r.Tx
+		for n := 0; n < keptVersions && slices.Contains(ids, id) && !needed[id]; n++ {
 			needed[id] = true
 			t, err := e.load(id, "")
 			if err != nil {

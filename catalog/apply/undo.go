@@ -8,6 +8,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"slipcast/catalog/bundle"
 )
 
 // undo takes products off: section 9.4.
@@ -37,10 +39,13 @@ func (e *engine) undo(ctx context.Context, products []string, force bool) error 
 func (e *engine) undoOne(ctx context.Context, r *Receipt, force bool) error {
 	t, err := e.load(r.Tx, "")
 	if errors.Is(err, fs.ErrNotExist) {
-		return errors.New("what is needed to undo it is not on the root any more")
+		return ErrNoUndo
 	}
 	if err != nil {
 		return err
+	}
+	if t.Bundle.Rollback == bundle.Reimage {
+		return ErrReimage
 	}
 	if err := e.mounted(t); err != nil {
 		return err

@@ -3,9 +3,12 @@ package apply
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"strings"
 	"testing"
+
+	"slipcast/catalog/bundle"
 )
 
 // appliedWorld returns a disk before and after the world bundle.
@@ -131,5 +134,79 @@ func TestUndoOfUpdate(t *testing.T) {
 	}
 	if left := m.leftover(); len(left) > 0 || m.receipted() {
 		t.Errorf("left over: %v, receipt %v", left, m.receipted())
+	}
+}
+
+// Of many versions the last ones can be undone; the one before them says that
+// it cannot, and nothing of it is left over.
+func TestUndoKeepsTheLastVersions(t *testing.T) {
+	m := newWorld(true, ext("boot"))
+	e := newEngine(m, testState)
+	trees := []map[string]string{m.tree()}
+	const versions = keptVersions + 3
+	for n := 1; n <= versions; n++ {
+		if err := e.recover(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		a := newDraft(m)
+		for _, p := range []string{"bin/tool", "boot/EFI/loader"} {
+			if _, err := a.put(p, textWant(fmt.Sprint("version ", n), 0o750)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		tx, sources, err := testTransaction(t, e, a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		receipts, err := e.receipts()
+		if err != nil {
+			t.Fatal(err)
+		}
+		tx.Previous, tx.Receipt.Version = receiptOf(receipts, "world"), fmt.Sprint(n)
+		if err := e.run(t.Context(), tx, sources); err != nil {
+			t.Fatal(err)
+		}
+		trees = append(trees, m.tree())
+	}
+	for n := versions - 1; n >= versions-keptVersions; n-- {
+		if err := undoWorld(m); err != nil {
+			t.Fatalf("undoing version %d: %v", n+1, err)
+		}
+		if d := difference(trees[n], m.tree()); len(d) > 0 {
+			t.Errorf("version %d again: %v", n, d)
+		}
+	}
+	if err := undoWorld(m); !errors.Is(err, ErrNoUndo) || !strings.Contains(err.Error(), "world@3-1") {
+		t.Errorf("the version before: %v, want ErrNoUndo that names it", err)
+	}
+	if d := difference(trees[versions-keptVersions], m.tree()); len(d) > 0 {
+		t.Errorf("the refusal changed %v", d)
+	}
+	for _, dir := range []string{testState + "/tx", "boot/.slipcast"} {
+		if left, err := m.names(dir); len(left) > 0 {
+			t.Errorf("%s: %v, %v, want nothing", dir, left, err)
+		}
+	}
+}
+
+func TestUndoRefusesReimage(t *testing.T) {
+	m := newWorld(true, ext("boot"))
+	e := newEngine(m, testState)
+	tx, sources, err := testTransaction(t, e, worldDraft(t, m))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tx.Bundle.Rollback = bundle.Reimage
+	if err := e.run(t.Context(), tx, sources); err != nil {
+		t.Fatal(err)
+	}
+	after := m.tree()
+	for _, force := range []bool{false, true} {
+		if err := e.undo(t.Context(), []string{"world"}, force); !errors.Is(err, ErrReimage) {
+			t.Errorf("force %v: %v, want ErrReimage", force, err)
+		}
+	}
+	if d := difference(after, m.tree()); len(d) > 0 {
+		t.Errorf("the refusal changed %v", d)
 	}
 }

@@ -29,9 +29,15 @@ const (
 	None                    // nothing
 )
 
+// payloads returns what payloads are called, in their order.
+func payloads() []string { return []string{"all", "critical", "none"} }
+
+// String returns p as ParsePayload reads it.
+func (p Payload) String() string { return payloads()[p] }
+
 // ParsePayload reads all, critical or none.
 func ParsePayload(text string) (Payload, error) {
-	for p, name := range []string{"all", "critical", "none"} {
+	for p, name := range payloads() {
 		if text == name {
 			return Payload(p), nil
 		}

@@ -26,7 +26,8 @@ is the newest version.`,
 			return usagef("store: what to do is missing; slipcast help store lists what there is")
 		},
 	}
-	cmd.AddCommand(newStoreInitCmd(env), newStoreAddCmd(env), newStoreListCmd(env), newStoreRemoveCmd(env), newStoreGCCmd(env), newStoreVerifyCmd(env))
+	cmd.AddCommand(newStoreInitCmd(env), newStoreAddCmd(env), newStoreListCmd(env), newStoreRemoveCmd(env), newStoreGCCmd(env), newStoreVerifyCmd(env),
+		newStoreMirrorCmd(env))
 	return cmd
 }
 

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"slipcast/agent/wire"
 	"slipcast/fleet"
 	"slipcast/internal/lab"
 )
@@ -156,11 +157,24 @@ func (r *qemuRoom) awaitState(id int64, want fleet.State) fleet.Job {
 	return r.awaitJob(id, "is "+string(want), func(j *fleet.Job) bool { return j.State == want })
 }
 
+// wantGreeting checks that a machine has the bundle of the kit, which its agent
+// has looked for after it had applied it.
+func (r *qemuRoom) wantGreeting(name string) {
+	r.t.Helper()
+	var m fleet.Machine
+	if err := json.Unmarshal([]byte(r.slipcast("machine", "show", "--json", name)), &m); err != nil {
+		r.t.Fatal(err)
+	}
+	if len(m.Cells) != 1 || m.Cells[0].Product != "greeting" || m.Cells[0].State != wire.CellOK || m.Compliance.Percent != 100 {
+		r.t.Errorf("%s: cells %+v, %+v; want greeting, ok", name, m.Cells, m.Compliance)
+	}
+}
+
 // A qemuKit is what all rooms share.
 type qemuKit struct {
 	program string // slipcast, as it is released
 	golden  string // the disk of a good machine
-	store   string // folder, with the image debian
+	store   string // folder, with the image debian and the bundle greeting
 	boot    string // folder
 	state   string // folder, with the key that boot.img knows
 	took    []string
@@ -202,7 +216,9 @@ var qemuMade = sync.OnceValues(func() (kit qemuKit, err error) {
 		{"a store", kit.program, "store", "init", "--store", kit.store},
 		{"its image there", kit.program, "store", "add", "--store", kit.store, img, "debian"},
 		{"a catalog", kit.program, "catalog", "init", "--store", kit.store, "--keys", kit.state, "--no-passphrase"},
-		{"its image released", kit.program, "catalog", "release", "--store", kit.store, "--image", "debian", "--key", kit.state + "/release.key", "--online-key", kit.state + "/" + onlineFile},
+		{"a folder of a bundle", kit.program, "bundle", "init", dir + "/greeting"},
+		{"the bundle", kit.program, "bundle", "build", dir + "/greeting", "-o", dir + "/greeting.slb"},
+		{"both released", kit.program, "catalog", "release", "--store", kit.store, "--image", "debian", dir + "/greeting.slb", "--key", kit.state + "/release.key", "--online-key", kit.state + "/" + onlineFile},
 		{"a boot folder", kit.program, "boot", "build", "-o", kit.boot, "--state", kit.state, "--store", kit.store, "--server", "https://10.83.0.1:8443", "--args", "console=tty0,console=ttyS0",
 			"--for", "testdata/lab-machines.json", "--cache", filepath.Join(cache, "slipcast", "debian")},
 	} {

@@ -47,7 +47,7 @@ func (r *qemuRoom) rebuild(firmware string, bound time.Duration) []*qemuMachine 
 	b.await("slipcast agent: no job: ")
 	r.phase("machine 2 is registered")
 	both := []*qemuMachine{a, b}
-	jobs := r.create(append([]string{"restore", "--image", "debian", "--grow", "--yes"}, qemuNames(both)...)...)
+	jobs := r.create(append([]string{"restore", "--image", "debian", "--grow", "--apply", "*", "--yes"}, qemuNames(both)...)...)
 	a.on() // b comes back by itself
 	for i, m := range both {
 		m.await("slipcast agent: job .* restore begins")
@@ -56,6 +56,7 @@ func (r *qemuRoom) rebuild(firmware string, bound time.Duration) []*qemuMachine 
 		if notes := r.job(jobs[i].ID).Status.Notes; len(notes) > 0 {
 			r.t.Errorf("the job of %s has notes, want none: %q", m.name, notes)
 		}
+		r.wantGreeting(m.name)
 	}
 	r.phase("both are restored")
 	if !r.serve.says("session starts.* machines=2", time.Time{}, time.Now()) {

@@ -2,11 +2,15 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"slipcast/catalog/trust"
 	"slipcast/image"
 	"slipcast/image/store"
 	"slipcast/internal/progress"
@@ -20,7 +24,8 @@ func newStoreVerifyCmd(env *env) *cobra.Command {
 		Long: `Verify reads all data in the store, checks it against its digests, and checks that
 every image has what it needs. It prints what is damaged, and which images that
 concerns; adding one of these again (slipcast store add) brings back what is
-damaged.`,
+damaged. Of a catalog in the store it checks the signed lists and every byte of
+the bundles.`,
 		Example: "  slipcast store verify",
 		Args:    operands(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -41,8 +46,14 @@ func runStoreVerify(ctx context.Context, env *env, where *storeFlag) error {
 		return err
 	}
 	meter := env.meter("verifying", "verify", 0)
-	var faults []store.Fault
-	v, err := s.Verify(ctx, store.VerifyOptions{Progress: meter.Add, Found: func(f store.Fault) { faults = append(faults, f) }})
+	var faults []storeFault
+	v, err := s.Verify(ctx, store.VerifyOptions{Progress: meter.Add, Found: func(f store.Fault) { faults = append(faults, imageFault(f)) }})
+	var bundles trust.Verified
+	if err == nil {
+		bundles, err = verifyCatalog(ctx, s, trust.VerifyOptions{Progress: meter.Add, Found: func(path string, err error) {
+			faults = append(faults, storeFault{label: "catalog " + path, path: path, err: err})
+		}})
+	}
 	meter.Done(err)
 	if err != nil {
 		return err
@@ -51,26 +62,69 @@ func runStoreVerify(ctx context.Context, env *env, where *storeFlag) error {
 	took := time.Since(began)
 	env.result(map[string]any{
 		"type": "store_verified", "store": s.Dir(), "images": v.Images, "chunks": v.Frames, "frame_bytes": v.Bytes,
-		"faults": v.Faults, "seconds": took.Seconds(),
+		"faults": len(faults), "seconds": took.Seconds(),
 	}, false)
-	if v.Faults > 0 {
-		return fmt.Errorf("%w: found %s in %s", image.ErrDamaged, count(v.Faults, "fault"), s.Dir())
+	if len(faults) > 0 {
+		return fmt.Errorf("%w: found %s in %s", image.ErrDamaged, count(len(faults), "fault"), s.Dir())
 	}
-	env.sum(fmt.Sprintf("verified %s in %s", s.Dir(), speed(v.Bytes, took)),
-		fact{"checked", fmt.Sprintf("%s of %s, %s", count(v.Frames, "chunk"), count(v.Images, "image"), progress.Bytes(v.Bytes))})
+	facts := []fact{{"checked", fmt.Sprintf("%s of %s, %s", count(v.Frames, "chunk"), count(v.Images, "image"), progress.Bytes(v.Bytes))}}
+	if bundles.Bundles+bundles.Missing > 0 {
+		facts = append(facts, fact{"bundles", bundleCount(bundles)})
+	}
+	env.sum(fmt.Sprintf("verified %s in %s", s.Dir(), speed(v.Bytes+bundles.Bytes, took)), facts...)
 	return nil
 }
 
+// verifyCatalog verifies the catalog of the store, if it has one. A mirror may
+// have bundles of which it has only the names: they are fetched when they are wanted.
+func verifyCatalog(ctx context.Context, s *store.Store, opt trust.VerifyOptions) (trust.Verified, error) {
+	repository, err := trust.OpenRepository(filepath.Join(s.Dir(), "catalog"))
+	if errors.Is(err, trust.ErrNotCatalog) {
+		return trust.Verified{}, nil
+	}
+	if err != nil {
+		return trust.Verified{}, err
+	}
+	_, err = os.Stat(filepath.Join(s.Dir(), "mirror"))
+	opt.Partial = err == nil
+	return repository.Verify(ctx, opt)
+}
+
+// bundleCount tells of the bundles that were checked.
+func bundleCount(v trust.Verified) string {
+	text := fmt.Sprintf("%d, %s", v.Bundles, progress.Bytes(v.Bytes))
+	if v.Missing > 0 {
+		text += fmt.Sprintf(", and %d that are not fetched yet", v.Missing)
+	}
+	return text
+}
+
+// A storeFault is something in a store that is damaged.
+type storeFault struct {
+	label string // for people: what is damaged
+	path  string // of its file
+	image string // NAME@VERSION if it is an image
+	err   error
+}
+
+// imageFault returns a fault that is of an image, or of a chunk.
+func imageFault(f store.Fault) storeFault {
+	if f.Image.Name == "" {
+		return storeFault{label: "frame " + f.Path, path: f.Path, err: f.Err}
+	}
+	return storeFault{label: f.Image.String(), path: f.Path, image: f.Image.String(), err: f.Err}
+}
+
 // showFaults prints what is damaged.
-func (e *env) showFaults(faults []store.Fault) {
+func (e *env) showFaults(faults []storeFault) {
 	for _, f := range faults {
 		if !e.json {
-			e.print(e.stdout, "%v\n", f)
+			e.print(e.stdout, "%s: %v\n", f.label, f.err)
 			continue
 		}
-		o := map[string]any{"type": "fault", "path": f.Path, "text": f.Err.Error()}
-		if f.Image.Name != "" {
-			o["image"] = f.Image.String()
+		o := map[string]any{"type": "fault", "path": f.path, "text": f.err.Error()}
+		if f.image != "" {
+			o["image"] = f.image
 		}
 		e.object(e.stdout, o)
 	}

@@ -201,7 +201,7 @@ func (b *builder) gather(ctx context.Context, agent []byte) error {
 		return err
 	}
 	b.Stage("compressing the initramfs")
-	initrd, sizes, err := ramfs.pack()
+	initrd, sizes, err := ramfs.pack(ctx)
 	if err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ func fakeFiles(t testing.TB, arch Arch, version string) map[string]bootFile {
 	load := func() ([]byte, error) { return fakeModule("vermagic=" + version + " SMP"), nil }
 	ramfs := &initramfs{version: version, agent: fakeAgent(), firmware: map[string][]byte{"a/b.bin": []byte("x")},
 		modules: []*Module{{Path: "kernel/a.ko", Name: "a", load: load}}}
-	initrd, _, err := ramfs.pack()
+	initrd, _, err := ramfs.pack(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

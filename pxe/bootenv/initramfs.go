@@ -2,18 +2,13 @@ package bootenv
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"io"
 	"io/fs"
 	"maps"
 	"slices"
-
-	"github.com/klauspost/compress/zstd"
 )
-
-// initrdWindow is how far back the compressor looks. The kernel takes windows
-// of up to 128 MiB (lib/decompress_unzstd.c) and allocates one; 128 MiB would
-// save less than one per cent over 8 MiB.
-const initrdWindow = 8 << 20
 
 // An initramfs is what goes into one.
 type initramfs struct {
@@ -30,20 +25,18 @@ type initrdSizes struct {
 }
 
 // pack returns the compressed archive, filled up to a multiple of four so that
-// another one may follow. The same contents make the same bytes.
-func (i *initramfs) pack() ([]byte, initrdSizes, error) {
-	var packed bytes.Buffer
+// another one may follow. The same contents and the same
+// compressor make the same bytes.
+func (i *initramfs) pack(ctx context.Context) ([]byte, initrdSizes, error) {
 	var sizes initrdSizes
-	z, err := zstd.NewWriter(&packed, zstd.WithEncoderLevel(zstd.SpeedBestCompression),
-		zstd.WithWindowSize(initrdWindow), zstd.WithEncoderConcurrency(1))
+	z, err := newCompressor(ctx)
 	if err != nil {
 		return nil, sizes, err
 	}
 	raw := &countingWriter{w: z}
-	if err := i.write(NewCPIOWriter(raw), &sizes); err != nil {
-		return nil, sizes, err
-	}
-	if err := z.Close(); err != nil {
+	failed := i.write(NewCPIOWriter(raw), &sizes)
+	packed, err := z.finish()
+	if err = errors.Join(failed, err); err != nil {
 		return nil, sizes, err
 	}
 	sizes.raw = raw.n

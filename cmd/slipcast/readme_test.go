@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -41,8 +42,8 @@ func TestReadmeCommands(t *testing.T) {
 		lab.Run(t, "mkfs.ext4", "-q", filepath.Join(dir, name), "16M")
 	}
 	commands := readmeCommands(t, "slipcast ")
-	if len(commands) != 14 {
-		t.Fatalf("got %q, want five commands, two for a room, and seven for one that rebuilds itself", commands)
+	if len(commands) != 21 {
+		t.Fatalf("got %q, want five commands, two for a room, seven for one that rebuilds itself, and seven for patches", commands)
 	}
 	for i, command := range commands[:5] {
 		disk := next
@@ -120,6 +121,40 @@ func TestReadmeRebuild(t *testing.T) {
 	x.waitFor("Type yes to go on: ")
 	x.send("yes\n")
 	x.want(exitDone, "restore room-12@1 of pc-005301")
+}
+
+// The seven for patches bring the example of bundle init to a real Debian, after
+// those that make its store and its catalog.
+func TestRootReadmePatches(t *testing.T) {
+	tree := lab.Debian(t)
+	lab.Tools(t, "mke2fs")
+	dir := t.TempDir()
+	t.Setenv("SLIPCAST_STORE", filepath.Join(dir, "store"))
+	t.Setenv("SLIPCAST_STATE", dir)
+	t.Setenv("SLIPCAST_ONLINE_KEY", filepath.Join(dir, onlineFile))
+	disk := filepath.Join(dir, "disk.raw")
+	lab.Run(t, "mke2fs", "-q", "-t", "ext4", "-d", tree, disk, "1G")
+	slipcast(t, "capture", "--level", "fast", disk, filepath.Join(dir, "room-12.img.zst"))
+	if err := os.Remove(disk); err != nil {
+		t.Fatal(err)
+	}
+	commands := readmeCommands(t, "slipcast ")
+	list := append(slices.Clone(commands[8:12]), commands[14:]...) // without boot build
+	for i, command := range list {
+		args := strings.Fields(strings.ReplaceAll(command, "/var/lib/slipcast", dir))
+		if i == 2 {
+			args = append(args, "--no-passphrase")
+		}
+		x := startOnTerminal(t, dir, nil, nil, args[1:]...)
+		switch {
+		case strings.Contains(command, "catalog plan"):
+			x.want(exitDone, "greeting@1.0.0-1")
+		case strings.Contains(command, "compliance"):
+			x.want(exitDone, "100.0 % compliant")
+		default:
+			x.want(exitDone)
+		}
+	}
 }
 
 // registerMachine lets a machine say hello to a server whose state folder is

@@ -37,6 +37,7 @@ func programs(ctx context.Context, r *root.Root, into *compiler, opt Options) (d
 	if err != nil {
 		return nil, err
 	}
+	opt.Log = redacted(opt.Log, into.manifest.Params, into.params)
 	s := &stand{compiler: into, dir: filepath.Join(scratch, "files"), opt: opt}
 	overlay := filepath.Join(scratch, "overlay")
 	for _, dir := range []string{s.dir, overlay} {

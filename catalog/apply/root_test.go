@@ -249,6 +249,7 @@ func TestRootApplyRefuses(t *testing.T) {
 		{"nothing to upgrade", yaml("upgrades_from: [\">=0.5.0\"]\n"), &none, ErrFrom, ">=0.5.0"},
 		{"a command that is not there", yaml("needs: {commands: [nosuch]}\n"), &none, nil, "no program nosuch"},
 		{"more than the disk has", yaml("needs: {bytes: 900GiB}\n"), &none, ErrNoSpace, "bytes are free"},
+		{"more inodes than the disk has", yaml("needs: {inodes: 900000000000}\n"), &none, ErrNoSpace, "inodes are free"},
 		{"a detection that fails", yaml("detect: {present: 'exists(\"/nowhere\")'}\n"), &none, ErrVerify, "detect.present"},
 	}
 	for _, tt := range tests {

@@ -258,7 +258,9 @@ func (v *visit) sendReport() {
 	if in == nil || r.head == 0 {
 		r.open = nil
 	}
-	if !told {
+	if told {
+		r.done = below(r.done, x.limit())
+	} else {
 		r.done = below(r.done, x.pieces)
 	}
 	v.control.send(r)

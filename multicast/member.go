@@ -135,7 +135,10 @@ func (x *session) welcome(ctx context.Context, c *control, conn *tls.Conn, h hel
 	}
 	o := x.offer
 	o.proof = prove(x.key, proofOfSender, exported)
-	return m, errors.Join(c.send(o), x.admit(m))
+	if x.annex.frames > 0 {
+		err = c.send(x.annex)
+	}
+	return m, errors.Join(err, c.send(o), x.admit(m))
 }
 
 // errFull refuses a receiver.
@@ -241,7 +244,7 @@ func (x *session) hear(m *member, c *control, msg message) error {
 
 // need takes in what a member lacks.
 func (x *session) need(m *member, n need) error {
-	lacks, err := n.set(x.frames, x.pieces)
+	lacks, err := n.set(x.frames, x.pieces, int(x.annex.frames))
 	if err != nil {
 		return err
 	}
@@ -289,7 +292,7 @@ func (x *session) report(m *member, raw rawReport) error {
 			}
 		}
 	}
-	m.bad, m.full, m.written = r.bad, r.full, int64(min(r.written, x.offer.bytes))
+	m.bad, m.full, m.written = r.bad, r.full, int64(min(r.written, x.offer.bytes+x.annex.bytes))
 	m.rate.add(m.written, m.heard)
 	if m.lane != nil && m.lane.lane.id == r.lane {
 		m.lane.lane.report(m.number, r, m.heard)

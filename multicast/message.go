@@ -31,6 +31,7 @@ const (
 	typeFetch   messageType = 67
 	typeDropped messageType = 68
 	typeClosing messageType = 69
+	typeAnnex   messageType = 128
 )
 
 // An end is one of the two of a control channel.
@@ -49,7 +50,7 @@ func (t messageType) from() (end, bool) {
 	switch {
 	case t >= typeHello && t <= typeFailed:
 		return fromReceiver, true
-	case t >= typeOffer && t <= typeClosing:
+	case t >= typeOffer && t <= typeClosing, t == typeAnnex:
 		return fromSender, true
 	}
 	return 0, false
@@ -182,6 +183,8 @@ func (d *decoder) message(t messageType) message {
 		return fetch{why: d.string(maxString)}
 	case typeDropped:
 		return dropped{why: d.string(maxString)}
+	case typeAnnex:
+		return d.annex()
 	}
 	return closing{} // the only one that is left
 }

@@ -29,6 +29,8 @@ func someMessages() []message {
 		pulse{phase: phaseIdle, interval: time.Second, sent: math.MaxUint64},
 		hello{session: 1, proof: bytes.Repeat([]byte{1}, proofSize), id: "x", speed: math.MaxUint32},
 		offer{session: 1, proof: bytes.Repeat([]byte{1}, proofSize), digest: []byte{}, symbolSize: 8192},
+		annex{frames: 1, bytes: maxFrame, about: []byte{}},
+		annex{frames: math.MaxUint32, bytes: math.MaxUint32, about: bytes.Repeat([]byte{1}, maxAbout)},
 	}
 	for _, m := range vectorMessages() {
 		sent = append(sent, m)
@@ -74,7 +76,7 @@ func rawMessage(t byte, body string) []byte {
 
 // What a later version may send is skipped.
 func TestMessageSkips(t *testing.T) {
-	p := append(rawMessage(128, strings.Repeat("x", maxBody)), rawMessage(255, "")...)
+	p := append(rawMessage(129, strings.Repeat("x", maxBody)), rawMessage(255, "")...)
 	p = appendMessage(p, failed{why: "y"})
 	if m, err := readMessage(bytes.NewReader(p), fromReceiver); err != nil || m != (failed{why: "y"}) {
 		t.Errorf("read %#v, %v, want the third one", m, err)
@@ -124,6 +126,11 @@ func TestReadMessageRefuses(t *testing.T) {
 		{"PULSE with an interval of 19 ms", fromSender, appendMessage(nil, pulse{interval: 19 * time.Millisecond})},
 		{"PULSE with an interval of 1.1 s", fromSender, appendMessage(nil, pulse{interval: 1100 * time.Millisecond})},
 		{"CLOSE with a body", fromSender, rawMessage(69, "\x00")},
+		{"ANNEX by a receiver", fromReceiver, appendMessage(nil, annex{frames: 1, bytes: 1})},
+		{"ANNEX without frames", fromSender, appendMessage(nil, annex{about: []byte("x")})},
+		{"ANNEX of frames of nothing", fromSender, appendMessage(nil, annex{frames: 2, bytes: 1})},
+		{"ANNEX of too large frames", fromSender, appendMessage(nil, annex{frames: 2, bytes: 34<<20 + 1})},
+		{"ANNEX that ends early", fromSender, rawMessage(128, zeros(11))},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -174,23 +181,26 @@ func TestNeedRefuses(t *testing.T) {
 	s := newFrameSet(100)
 	s.addRange(2, 5)
 	good := newNeed(s)
-	if got, err := good.set(100, 2); err != nil || !reflect.DeepEqual(got, s) {
+	if got, err := good.set(100, 2, 0); err != nil || !reflect.DeepEqual(got, s) {
 		t.Fatalf("set() = %v, %v, want %v", got, err, s)
 	}
 	tests := []struct {
 		name           string
 		m              need
 		frames, pieces int
+		annex          int
 	}{
-		{"another session", good, 99, 2},
-		{"pieces of the preface", good, 100, 3},
-		{"another count", need{100, 4, good.runs}, 100, 2},
-		{"beyond the last frame", need{4, 3, good.runs}, 4, 2},
-		{"no runs", need{100, 0, nil}, 100, 2},
+		{"another session", good, 99, 2, 0},
+		{"pieces of the preface", good, 100, 3, 0},
+		{"another count", need{100, 4, good.runs}, 100, 2, 0},
+		{"beyond the last frame", need{4, 3, good.runs}, 4, 2, 0},
+		{"no runs", need{100, 0, nil}, 100, 2, 0},
+		{"without a part of the annex", need{99, 3, good.runs}, 100, 2, 50},
+		{"the annex, though it is left out", need{4, 3, good.runs}, 100, 2, 96},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got, err := tt.m.set(tt.frames, tt.pieces); !errors.Is(err, errMalformed) {
+			if got, err := tt.m.set(tt.frames, tt.pieces, tt.annex); !errors.Is(err, errMalformed) {
 				t.Errorf("set(%d, %d) = %v, %v, want errMalformed", tt.frames, tt.pieces, got, err)
 			}
 		})

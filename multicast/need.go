@@ -33,13 +33,17 @@ func (d *decoder) need() need {
 }
 
 // set returns the lacking frames of a session with so many frames, of which
-// the first are pieces of the preface. Any error wraps errMalformed.
-func (m need) set(frames, pieces int) (*frameSet, error) {
-	if int64(m.frames) != int64(frames) {
+// the first are pieces of the preface, and the last those of the annex, which a
+// receiver may leave out. Any error wraps errMalformed.
+func (m need) set(frames, pieces, annex int) (*frameSet, error) {
+	if n := int64(m.frames); n != int64(frames) && n != int64(frames-annex) {
 		return nil, fmt.Errorf("%w: needs of a session of %d frames, not %d", errMalformed, m.frames, frames)
 	}
 	s := newFrameSet(frames)
-	if err := parseRuns(m.runs, s); err != nil {
+	s.n = int(m.frames) // none beyond is in it
+	err := parseRuns(m.runs, s)
+	s.n = frames
+	if err != nil {
 		return nil, err
 	}
 	if int64(s.len()) != int64(m.lacking) {

@@ -140,6 +140,9 @@ func (x *reception) put(ctx context.Context, frame int, data []byte) error {
 func (x *reception) putDone(ctx context.Context, p *parcel, err error) {
 	x.mu.Lock()
 	x.forget(p, err == nil)
+	if p.frame >= x.limit() {
+		x.asm.lacks.remove(p.frame) // it was forgone meanwhile
+	}
 	fetched, bad := p.data != nil, errors.Is(err, ErrBadFrame)
 	if err == nil {
 		x.count(p)

@@ -55,6 +55,7 @@ type Offer struct {
 	Digest      []byte // that names the content
 	Frames      int
 	Bytes       int64 // of all frames
+	Annex       Annex // what else there is, its About as the sender has it
 	Fingerprint [32]byte
 	Keyed       bool // both ends have proved that they know the key
 }
@@ -152,6 +153,7 @@ func (x *reception) lose(err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.byHTTPS = false
+	x.forgoLost()
 	if x.stage == filling && x.busy {
 		return // it is not needed any more
 	}

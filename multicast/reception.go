@@ -47,6 +47,8 @@ type reception struct {
 
 	mu       sync.Mutex
 	offer    *offer // of the present or last session, nil before the first
+	annex    annex  // no frames: none, or it is forgone
+	annexed  bool   // the sink takes the annex
 	from     netip.AddrPort
 	print    [32]byte // fingerprint of the sender
 	coder    *coder
@@ -130,12 +132,12 @@ func (x *reception) change(state State, waiting string) {
 
 // accept takes in what a sender offers. The first offer decides what comes;
 // later ones must be of the same content.
-func (x *reception) accept(o *offer, from netip.AddrPort, print [32]byte) error {
+func (x *reception) accept(o *offer, a *annex, from netip.AddrPort, print [32]byte) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	switch {
 	case x.offer == nil:
-		if err := x.begin(o); err != nil {
+		if err := x.begin(o, a); err != nil {
 			return err
 		}
 	case o.prefaceDigest != x.offer.prefaceDigest || o.preface != x.offer.preface || o.frames != x.offer.frames:
@@ -144,6 +146,9 @@ func (x *reception) accept(o *offer, from netip.AddrPort, print [32]byte) error 
 		x.restart(o.symbolSize)
 	}
 	x.offer, x.from, x.print = o, from, print
+	if !a.equal(&x.annex) {
+		x.forgo() // what is there of another one is of no use
+	}
 	if x.stage != filling {
 		x.change(Joining, x.doing())
 	}
@@ -152,15 +157,16 @@ func (x *reception) accept(o *offer, from netip.AddrPort, print [32]byte) error 
 }
 
 // begin makes room for the content of the first offer. x.mu is held.
-func (x *reception) begin(o *offer) error {
-	if o.preface > maxPreface || o.frames > maxTaken {
+func (x *reception) begin(o *offer, a *annex) error {
+	x.annex = *a
+	if o.preface > maxPreface || uint64(o.frames)+uint64(a.frames) > maxTaken {
 		return fmt.Errorf("%w: it has %d frames and a preface of %d bytes", ErrRefused, o.frames, o.preface)
 	}
 	x.pieces = pieces(int(o.preface))
 	x.preface = make([]byte, o.preface)
 	x.coder = newCoder(o.symbolSize)
 	size := func(f int) int { return min(pieceSize, int(o.preface)-f*pieceSize) }
-	x.asm = newAssembler(o.symbolSize, x.coder.stride(), x.pieces, x.pieces+int(o.frames), size, x.memory())
+	x.asm = newAssembler(o.symbolSize, x.coder.stride(), x.pieces, x.pieces+int(o.frames+a.frames), size, x.memory())
 	return nil
 }
 
@@ -180,6 +186,7 @@ func (x *reception) described() Offer {
 	return Offer{
 		Session: o.session, Name: o.name, Host: o.host, From: x.from, Title: o.title, Digest: o.digest,
 		Frames: int(o.frames), Bytes: int64(o.bytes), Fingerprint: x.print, Keyed: x.key != nil,
+		Annex: Annex{int(x.annex.frames), x.annex.about},
 	}
 }
 
@@ -283,6 +290,7 @@ func (x *reception) confirm(ctx context.Context) error {
 func (x *reception) prepare(ctx context.Context) error {
 	x.mu.Lock()
 	digest, frames, largest := x.offer.prefaceDigest, int(x.offer.frames), largestFrame(x.coder.symbolSize)
+	annex := int(x.annex.frames)
 	x.mu.Unlock()
 	if sha256.Sum256(x.preface) != digest {
 		return x.prefaceIsWrong()
@@ -290,6 +298,9 @@ func (x *reception) prepare(ctx context.Context) error {
 	plan, err := x.r.Sink.Prepare(ctx, x.preface)
 	if err != nil {
 		return err
+	}
+	if plan.Annex {
+		frames += annex
 	}
 	lacks := newFrameSet(x.pieces + frames)
 	for n := range frames {
@@ -302,9 +313,12 @@ func (x *reception) prepare(ctx context.Context) error {
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.plan, x.stage = &plan, filling
+	x.plan, x.stage, x.annexed = &plan, filling, plan.Annex && annex > 0
 	x.progress.Lacked = lacks.len()
 	x.asm.know(x.sizeOf, lacks)
+	if int(x.annex.frames) != annex {
+		x.forgo() // the sender has changed meanwhile
+	}
 	x.change(Ready, "the sender to start")
 	close(x.prepared)
 	x.wanted.Broadcast()

@@ -19,6 +19,7 @@ type Sender struct {
 	Title  string // of the content, for people, at most 63 bytes
 	Digest []byte // that names the content, at most 64 bytes; see [Plan.Name]
 	Host   string // name of the sender, for people
+	Annex  Annex  // the last frames of Source, if receivers may do without
 
 	Key       string // that receivers must have; empty for none, else 16 bytes or more
 	Interface string // name; empty chooses one

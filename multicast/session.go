@@ -44,6 +44,7 @@ type session struct {
 
 	id     uint64
 	offer  offer // but for the proof
+	annex  annex // no frames: none
 	key    []byte
 	pieces int
 	frames int // pieces included
@@ -111,7 +112,7 @@ func (s *Sender) settings() Sender {
 		Source: s.Source, Name: s.Name, Title: s.Title, Digest: s.Digest, Host: s.Host,
 		Key: s.Key, Interface: s.Interface, IPv6: s.IPv6, Listen: s.Listen, Hops: s.Hops,
 		Rate: s.Rate, MinRate: s.MinRate, Wait: s.Wait, StartAfter: s.StartAfter, Settle: s.Settle,
-		Linger: s.Linger, Straggler: s.Straggler,
+		Linger: s.Linger, Straggler: s.Straggler, Annex: s.Annex,
 	}
 }
 
@@ -132,6 +133,8 @@ func (s *Sender) check() error {
 		return fmt.Errorf("waits for %d receivers, %v, %v and %v", s.Wait, s.StartAfter, s.Settle, s.Linger)
 	case !slices.Contains([]Straggler{"", CatchUp, Park, Unicast, Drop}, s.Straggler):
 		return fmt.Errorf("%q is nothing that happens to a straggler", s.Straggler)
+	case s.Annex.Frames < 0 || s.Annex.Frames > s.Source.Frames() || len(s.Annex.About) > maxAbout:
+		return fmt.Errorf("an annex of %d frames, about which there are %d bytes", s.Annex.Frames, len(s.Annex.About))
 	case len(s.Source.Preface()) > maxPreface || s.Source.Frames() > maxTaken:
 		return fmt.Errorf("%d frames and a preface of %d bytes are too many", s.Source.Frames(), len(s.Source.Preface()))
 	}
@@ -157,14 +160,19 @@ func (x *session) prepare(fingerprint [32]byte) error {
 	x.setRate()
 	x.offer = offer{
 		name: cutText(o.Name, maxName), host: cutText(o.Host, maxString), title: cutText(o.Title, maxName), digest: o.Digest,
-		symbolSize: symbol, preface: uint32(len(preface)), prefaceDigest: sha256.Sum256(preface), frames: uint32(o.Source.Frames()),
+		symbolSize: symbol, preface: uint32(len(preface)), prefaceDigest: sha256.Sum256(preface),
 	}
+	x.annex.about = o.Annex.About
 	for n := range o.Source.Frames() {
 		size := o.Source.FrameSize(n)
 		if size < 1 || size > largestFrame(symbol) {
 			return fmt.Errorf("frame %d has %d bytes, at most %d can be sent", n, size, largestFrame(symbol))
 		}
-		x.offer.bytes += uint64(size)
+		if n < o.Source.Frames()-o.Annex.Frames {
+			x.offer.frames, x.offer.bytes = x.offer.frames+1, x.offer.bytes+uint64(size)
+		} else {
+			x.annex.frames, x.annex.bytes = x.annex.frames+1, x.annex.bytes+uint64(size)
+		}
 	}
 	rand.Read(x.offer.secret[:])
 	rand.Read(x.offer.token[:])

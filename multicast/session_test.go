@@ -58,6 +58,7 @@ type testSink struct {
 	prepare, finish func(ctx context.Context) error // called first; nil for nothing
 	blind           bool                            // it knows the sizes without the preface
 	stuck           bool                            // it puts nothing, until it is told to end
+	annex           bool                            // it takes the annex
 
 	mu       sync.Mutex
 	got      map[int]int
@@ -82,6 +83,7 @@ func (s *testSink) Prepare(ctx context.Context, preface []byte) (Plan, error) {
 			return int(binary.LittleEndian.Uint32(preface[4*n:]))
 		},
 		Lacks: func(n int) bool { return s.has == nil || !s.has(n) },
+		Annex: s.annex,
 	}, nil
 }
 

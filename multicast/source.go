@@ -46,6 +46,7 @@ type Plan struct {
 	Sizes func(n int) int  // length of frame n in bytes
 	Lacks func(n int) bool // whether frame n must come
 	Name  []byte           // of the content, as the preface has it
+	Annex bool             // Sizes and Lacks tell of the frames of [Offer.Annex], too, which are numbered on behind the others; else none of them comes
 }
 
 // ErrBadFrame reports a frame that is not what it should be.

@@ -94,7 +94,7 @@ func (x *session) status() Status {
 		Session: x.id, Name: x.offer.name, Title: x.offer.title, Digest: x.offer.digest,
 		State: x.state(), Started: x.start, Now: time.Now(),
 		Control: x.address.Control, Group: first.group, Offload: first.out.offload(),
-		Frames: x.frames - x.pieces, Bytes: int64(x.offer.bytes),
+		Frames: x.frames - x.pieces, Bytes: int64(x.offer.bytes + x.annex.bytes),
 		Rate: int64(first.lane.pace.rate), Cap: int64(x.rate), Fetched: x.web.given.Load(), Needed: x.opt.Wait,
 	}
 	if !x.started() {

@@ -36,6 +36,7 @@ type visit struct {
 	from    netip.AddrPort
 	offered chan struct{} // closed when the offer has come, and what follows is set
 	offer   *offer
+	annex   annex         // comes before the offer; no frames: none
 	print   [32]byte      // fingerprint of the sender
 	retimed chan struct{} // the interval has become shorter
 
@@ -89,8 +90,11 @@ func (v *visit) greet() error {
 
 // hear takes in what the sender says.
 func (v *visit) hear(m message, conn *tls.Conn) error {
-	if o, ok := m.(offer); ok {
-		return v.takeOffer(&o, conn)
+	switch m := m.(type) {
+	case offer:
+		return v.takeOffer(&m, conn)
+	case annex:
+		return v.takeAnnex(&m)
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -112,6 +116,16 @@ func (v *visit) hear(m message, conn *tls.Conn) error {
 	return nil
 }
 
+// takeAnnex keeps what is offered with the offer that follows. An annex is of no
+// use before the sender has proved with that one that it knows the key.
+func (v *visit) takeAnnex(a *annex) error {
+	if v.offer != nil || v.annex.frames > 0 {
+		return fmt.Errorf("%w: a second annex, or one behind the offer", errMalformed)
+	}
+	v.annex = *a
+	return nil
+}
+
 // takeOffer checks that the sender knows the key, and takes what it offers.
 func (v *visit) takeOffer(o *offer, conn *tls.Conn) error {
 	if v.offer != nil {
@@ -125,7 +139,7 @@ func (v *visit) takeOffer(o *offer, conn *tls.Conn) error {
 		return fmt.Errorf("%w: it does not know the key", ErrRefused)
 	}
 	print := sha256.Sum256(conn.ConnectionState().PeerCertificates[0].Raw)
-	if err := v.x.accept(o, v.from, print); err != nil {
+	if err := v.x.accept(o, &v.annex, v.from, print); err != nil {
 		return err
 	}
 	v.offer, v.print = o, print
@@ -245,10 +259,14 @@ func (v *visit) tellNeed() {
 	}
 	lacks := x.asm.lacks.clone()
 	for f := range x.taken {
-		lacks.add(f)
+		if f < x.limit() {
+			lacks.add(f)
+		}
 	}
 	v.told = true
-	v.control.send(newNeed(lacks))
+	n := newNeed(lacks)
+	n.frames = uint32(x.limit())
+	v.control.send(n)
 }
 
 // reporting sends reports until ctx ends: after each interval, or when asked to

@@ -88,6 +88,10 @@ func (t *task) bundles() []string {
 	return t.job.Apply
 }
 
+// bundleFolder is where a session leaves files of bundles that came behind the
+// image. It need not be there.
+func (t *task) bundleFolder() string { return filepath.Join(t.folder, "bundles") }
+
 // applyArgs are the flags that tell the child what the agent knows: the catalog
 // and why it is to be trusted, and what the machine is called.
 func (t *task) applyArgs() ([]string, error) {
@@ -97,7 +101,8 @@ func (t *task) applyArgs() ([]string, error) {
 	}
 	args := []string{
 		"--json", "--yes", "--catalog=" + t.client.server() + "/api/v1/agent/catalog", "--pin=" + t.ticket.Pin,
-		"--trust=" + root, "--ticket=" + ticket, "--nonce=" + t.proof.nonce.String(), "--ticket-machine=" + wire.MAC(t.inventory.MAC),
+		"--trust=" + root, "--ticket=" + ticket, "--nonce=" + t.proof.nonce.String(),
+		"--files=" + t.bundleFolder(), "--ticket-machine=" + wire.MAC(t.inventory.MAC),
 	}
 	name := t.job.Hostname
 	if name == "" {

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -70,6 +71,42 @@ func TestApply(t *testing.T) {
 		}
 		if !slices.Equal(r.restored, []string{"sda"}) {
 			t.Errorf("handed over %q, want sda", r.restored)
+		}
+	})
+}
+
+// What a session brings behind the image is applied, and does not stay.
+func TestApplySession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		job := restoreJob()
+		job.Apply, job.Session = []string{"*"}, &wire.Session{Name: "room", Key: "secret"}
+		folder, came := "", false
+		r := newRoom(job)
+		r.child = func(_ context.Context, c child) error {
+			flag := map[string]string{"receive": "--bundles-to=", "catalog": "--files="}[c.Args[0]]
+			i := slices.IndexFunc(c.Args, func(a string) bool { return strings.HasPrefix(a, flag) })
+			if flag == "" || i < 0 {
+				t.Fatalf("ran %q, want receive and catalog apply with a folder", c.Args)
+			}
+			switch dir := strings.TrimPrefix(c.Args[i], flag); c.Args[0] {
+			case "receive":
+				folder = dir
+				if err := errors.Join(os.MkdirAll(dir, 0o700), os.WriteFile(dir+"/aa.slb", []byte("x"), 0o600)); err != nil {
+					t.Error(err)
+				}
+				c.Object(object{Type: "received", Digest: testDigest})
+			default:
+				_, err := os.Stat(dir + "/aa.slb")
+				came = err == nil
+			}
+			return nil
+		}
+		r.run(t)
+		if last := r.last(); last.State != wire.Done || !came {
+			t.Errorf("%s: %s; the bundle was there: %v; want it done, and there", last.State, last.Error, came)
+		}
+		if _, err := os.Stat(folder); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s: %v, want that it is gone", folder, err)
 		}
 	})
 }

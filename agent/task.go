@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"os"
 	"regexp"
 	"strings"
 	"time"
@@ -103,6 +104,7 @@ func (t *task) restore(ctx context.Context) (string, error) {
 	if err := t.checkHalf(d); err != nil {
 		return "", err
 	}
+	defer os.RemoveAll(t.bundleFolder()) // it is memory
 	if err := t.image(ctx, d); err != nil {
 		return "", err
 	}
@@ -193,6 +195,9 @@ func (t *task) receiveArgs(s *wire.Session, delta bool) []string {
 	}
 	if t.inventory.MAC != "" {
 		args = append(args, "--id="+t.inventory.MAC)
+	}
+	if len(t.job.Apply) > 0 {
+		args = append(args, "--bundles-to="+t.bundleFolder())
 	}
 	return args
 }

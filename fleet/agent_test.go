@@ -42,10 +42,14 @@ type fakeSessions struct {
 	log []string
 }
 
-func (s *fakeSessions) Session(_ context.Context, batch, image string, room Room) (wire.Session, error) {
+func (s *fakeSessions) Session(_ context.Context, batch string, cargo Cargo, room Room) (wire.Session, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.log = append(s.log, fmt.Sprintf("%s for %d", image, room.Booting+room.AtWork))
+	about := fmt.Sprintf("%s for %d", cargo.Image.Ref, room.Booting+room.AtWork)
+	if len(cargo.Apply) > 0 {
+		about += fmt.Sprintf(" with %s, %d bytes of memory", strings.Join(cargo.Apply, ", "), cargo.Memory)
+	}
+	s.log = append(s.log, about)
 	return wire.Session{Name: "batch-" + batch, Key: "k"}, nil
 }
 
@@ -170,6 +174,7 @@ func (l *agentLab) report(w wire.Welcome, r wire.Report) wire.Reply {
 func TestRoom(t *testing.T) {
 	l := newAgentLab(t)
 	a, b := newPC(1), newPC(2)
+	a.Memory, b.Memory = 4<<30, 8<<30
 	for _, p := range []*pc{a, b} {
 		wantVerdict(t, l.director, p, pxe.Agent, "unknown")
 		w := l.boot(p)
@@ -178,7 +183,7 @@ func TestRoom(t *testing.T) {
 		}
 		wantVerdict(t, l.director, p, pxe.Local, "registered")
 	}
-	o := Order{Kind: wire.Restore, Image: lab3, By: "test", Options: Options{Multicast: true, Grow: true}}
+	o := Order{Kind: wire.Restore, Image: lab3, By: "test", Options: Options{Multicast: true, Grow: true, Apply: []string{"reader", "fonts"}}}
 	for _, name := range []string{"pc-000001", "pc-000002"} {
 		m, err := l.fleet.Machine(t.Context(), name)
 		if err != nil {
@@ -210,7 +215,7 @@ func TestRoom(t *testing.T) {
 	l.report(wb, wire.Report{Seq: 1, State: wire.Failed, Error: "the disk is too small"})
 	wantState(t, l.fleet, jobs[1].ID, Failed)
 	wantVerdict(t, l.director, b, pxe.Local, "failed")
-	if got, want := l.sessions.told(), "lab@3 for 2; lab@3 for 2; over"; got != want {
+	if got, want := l.sessions.told(), strings.Repeat("lab@3 for 2 with reader, fonts, 8589934592 bytes of memory; ", 2)+"over"; got != want {
 		t.Errorf("sessions: %s, want %s", got, want)
 	}
 	lines, err := l.fleet.Lines(t.Context(), jobs[0].ID, 10)

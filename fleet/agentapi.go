@@ -259,7 +259,11 @@ func startSession(ctx context.Context, f *Fleet, s Sessions, j *Job) (wire.Sessi
 	if err != nil {
 		return wire.Session{}, err
 	}
-	return s.Session(ctx, j.Batch, j.Image, room)
+	memory, err := f.memory(ctx, j.Batch)
+	if err != nil {
+		return wire.Session{}, err
+	}
+	return s.Session(ctx, j.Batch, Cargo{Image{j.Image, j.Digest, j.Need}, j.Options.Apply, memory}, room)
 }
 
 func (a *AgentAPI) report(w http.ResponseWriter, r *http.Request) (any, error) {

@@ -61,13 +61,20 @@ func allows(ctx context.Context, c Catalog, im Image, apply []string) error {
 
 // Sessions are the multicast sessions of the server.
 type Sessions interface {
-	// Session returns the session that brings image to the machines of a batch,
-	// and starts it if there is none. It does not wait for anybody.
-	Session(ctx context.Context, batch, image string, room Room) (wire.Session, error)
+	// Session returns the session that brings the cargo of a batch to its
+	// machines, and starts it if there is none. It does not wait for anybody.
+	Session(ctx context.Context, batch string, cargo Cargo, room Room) (wire.Session, error)
 
 	// Over tells that no machine of a batch needs its session any more. It is
 	// called for batches that have none, too.
 	Over(batch string)
+}
+
+// A Cargo is what the machines of a batch get.
+type Cargo struct {
+	Image  Image
+	Apply  []string // bundles that come after it, see [wire.Job.Apply]
+	Memory int64    // bytes of that of the machines which has the most; 0 if none is known
 }
 
 // A Room is how many machines a session is still for.

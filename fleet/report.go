@@ -126,3 +126,11 @@ func (f *Fleet) room(ctx context.Context, batch string) (r Room, err error) {
 		FROM jobs WHERE batch = ?`, batch).Scan(&r.Booting, &r.AtWork)
 	return r, err
 }
+
+// memory returns how much memory the largest machine of a batch has, in bytes, as
+// far as is known.
+func (f *Fleet) memory(ctx context.Context, batch string) (most int64, err error) {
+	err = f.read.QueryRowContext(ctx, `SELECT coalesce(max(CAST(json_extract(inventory, '$.memory_bytes') AS INTEGER)), 0)
+		FROM machines WHERE id IN (SELECT machine FROM jobs WHERE batch = ?)`, batch).Scan(&most)
+	return most, err
+}

@@ -62,6 +62,7 @@ still as they were when it was made.`,
 	addTicketFlags(cmd, &opt.catalog)
 	addRootFlags(cmd, &opt.root)
 	f := cmd.Flags()
+	f.StringVar(&opt.catalog.held, "files", "", "take files of bundles, SHA256.slb, from the folder `DIR` if they are there")
 	f.StringVar(&opt.plan, "plan", "", "do what the plan in `FILE` says, and nothing else")
 	f.StringArrayVar(&opt.params, "param", nil, "give a bundle a setting, `BUNDLE:NAME=VALUE`; =@FILE reads it from a file")
 	f.StringVar(&opt.name, "name", "", "what this machine is called, for conditions and parameters (default: its host name)")

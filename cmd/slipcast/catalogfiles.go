@@ -43,6 +43,25 @@ func (c catalogDir) Open(f trust.File) (bundleSource, error) {
 	return localBundle{file, info.Size()}, nil
 }
 
+// heldFiles are a catalog of which some files of bundles have come before, and
+// lie in a folder. What they hold is verified like any other's.
+type heldFiles struct {
+	catalogFiles
+	dir string
+}
+
+// Open implements catalogFiles.
+func (h heldFiles) Open(f trust.File) (bundleSource, error) {
+	if !isHeld(h.dir, f) {
+		return h.catalogFiles.Open(f)
+	}
+	file, err := os.Open(heldPath(h.dir, f))
+	if err != nil {
+		return nil, err
+	}
+	return localBundle{file, f.Size}, nil
+}
+
 // A localBundle is the file of a bundle in a folder.
 type localBundle struct {
 	*os.File

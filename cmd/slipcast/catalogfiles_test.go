@@ -211,3 +211,51 @@ func TestCatalogServerToken(t *testing.T) {
 		t.Errorf("another server than that of the pin: %v, want a pinError", err)
 	}
 }
+
+// Files of bundles that came before are taken from their folder, and the server
+// is asked for the others. They are verified all the same.
+func TestCatalogHeldFiles(t *testing.T) {
+	s := newRemoteShop(t)
+	var asked atomic.Int32
+	files := s.server.Config.Handler
+	s.server.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, ".slb") {
+			asked.Add(1)
+		}
+		files.ServeHTTP(w, r)
+	})
+	f := catalogFlag{dir: s.server.URL + "/catalog", root: s.root, held: t.TempDir()}
+	f.settle = func() error { return nil }
+	c, err := f.open(t.Context(), &env{stdout: io.Discard, stderr: io.Discard, quiet: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	held := heldPath(f.held, c.Bundles[0].File)
+	whole, err := os.ReadFile(s.repo.BundlePath(c.Bundles[0].File))
+	if err != nil {
+		t.Fatal(err)
+	}
+	flipped := append([]byte(nil), whole...)
+	flipped[len(flipped)/2] ^= 1
+	for _, tt := range []struct {
+		name        string
+		held        []byte
+		good, asked bool
+	}{
+		{"none", nil, true, true}, {"the file", whole, true, false}, {"half of it", whole[:len(whole)/2], true, true}, {"a flipped bit", flipped, false, false},
+	} {
+		if tt.held != nil {
+			if err := os.WriteFile(held, tt.held, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		asked.Store(0)
+		b, err := c.bundle("reader@9.3.0-1")
+		if err == nil {
+			err = errors.Join(b.Verify(t.Context(), nil), b.Close())
+		}
+		if (err == nil) != tt.good || (asked.Load() > 0) != tt.asked {
+			t.Errorf("%s: %v, the server was asked %d times; want good %v, asked %v", tt.name, err, asked.Load(), tt.good, tt.asked)
+		}
+	}
+}

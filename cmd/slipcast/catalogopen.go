@@ -24,6 +24,7 @@ type catalogFlag struct {
 	ticket  string // file of a job ticket
 	nonce   string // that it answers
 	machine string // that it is for
+	held    string // folder of files of bundles that are here already; empty: none
 }
 
 // addCatalogFlags adds the flags that all commands have that read a catalog.
@@ -78,6 +79,9 @@ func (f *catalogFlag) open(ctx context.Context, env *env) (*openCatalog, error) 
 	plans, err := plan.Compile(planBundles(catalog))
 	if err != nil {
 		return nil, fmt.Errorf("the catalog in %s: %w", dir, err)
+	}
+	if f.held != "" {
+		files = heldFiles{files, f.held}
 	}
 	return &openCatalog{catalog, files, plans}, nil
 }

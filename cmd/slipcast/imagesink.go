@@ -14,8 +14,10 @@ import (
 // implements multicast.Sink; Close follows whatever the session came to.
 type imageSink struct {
 	*overwrite
-	digest []byte // of the image that was offered
-	view   *receiveView
+	digest  []byte // of the image that was offered
+	annex   multicast.Annex
+	bundles *bundleSink // that keeps the annex; nil for nobody
+	view    *receiveView
 
 	im       *image.Image
 	restorer *image.Restorer // nil before Prepare
@@ -45,11 +47,39 @@ func (s *imageSink) Prepare(ctx context.Context, preface []byte) (multicast.Plan
 	if err := s.compare(ctx); err != nil {
 		return multicast.Plan{}, err
 	}
-	return multicast.Plan{
+	return s.annexed(multicast.Plan{
 		Sizes: func(n int) int { return int(s.im.FrameSize(s.im.Chunk(n))) },
 		Lacks: s.restorer.Lacks,
 		Name:  s.im.Digest[:],
-	}, nil
+	}), nil
+}
+
+// annexed adds to the plan of an image what is wanted of the annex.
+func (s *imageSink) annexed(p multicast.Plan) multicast.Plan {
+	if s.bundles == nil || s.annex.Frames == 0 {
+		return p
+	}
+	if err := s.bundles.prepare(s.annex); err != nil {
+		s.view.warn("bundles", fmt.Sprintf("none comes with the image: %v", err))
+		s.bundles.Close()
+		s.bundles = nil
+		return p
+	}
+	chunks, image := s.im.ChunkCount(), p
+	p.Annex = true
+	p.Sizes = func(n int) int {
+		if n >= chunks {
+			return s.bundles.list.size(n - chunks)
+		}
+		return image.Sizes(n)
+	}
+	p.Lacks = func(n int) bool {
+		if n >= chunks {
+			return s.bundles.lacks(n - chunks)
+		}
+		return image.Lacks(n)
+	}
+	return p
 }
 
 // compare finds out what the target lacks.
@@ -77,6 +107,10 @@ func (s *imageSink) compare(ctx context.Context) error {
 
 // PutFrame implements multicast.Sink.
 func (s *imageSink) PutFrame(ctx context.Context, n int, frame []byte) error {
+	if chunks := s.m.ChunkCount(); s.bundles != nil && n >= chunks && n < chunks+s.annex.Frames {
+		s.bundles.put(ctx, n-chunks, frame)
+		return nil
+	}
 	if n < 0 || n >= s.m.ChunkCount() {
 		return fmt.Errorf("%w: frame %d of %d", multicast.ErrBadFrame, n, s.m.ChunkCount())
 	}
@@ -106,6 +140,7 @@ func (s *imageSink) Finish(ctx context.Context) error {
 
 // Close frees what Prepare took. No other method may be running.
 func (s *imageSink) Close() {
+	s.bundles.Close()
 	if s.restorer != nil {
 		s.restorer.Close()
 	}

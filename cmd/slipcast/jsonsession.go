@@ -76,6 +76,7 @@ func receivedType() jsonType {
 		{name: "resumed", meaning: "whether it went on with what an earlier run had left"},
 		{name: "datagrams", meaning: "that were taken"}, {name: "missed", meaning: "datagrams that were sent and never came"}, dropped,
 		{name: "repaired", meaning: "symbols that were computed from parity"}, fetched,
+		{name: "bundles", meaning: "files of bundles that came with the image (--bundles-to)"},
 		{name: "seconds", meaning: "that it took"},
 	}}
 }

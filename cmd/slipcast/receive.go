@@ -19,6 +19,7 @@ type receiveOptions struct {
 	search      time.Duration
 	memory      byteSize
 	id          string
+	bundlesTo   string
 }
 
 func newReceiveCmd(env *env) *cobra.Command {
@@ -55,9 +56,14 @@ sends is shown before it is confirmed.`,
 	f.DurationVar(&opt.search, "search", 10*time.Minute, "look this `time` for the session")
 	f.Var(&opt.memory, "memory", "keep frames on their way in this much memory, like 512MiB (default: 128MiB)")
 	f.StringVar(&opt.id, "id", "", "be this `NAME` to the sender, which tells machines apart by it (default: MAC address and TARGET)")
+	f.StringVar(&opt.bundlesTo, "bundles-to", "", "keep bundles that come behind the image in the folder `DIR`, in half of what is free there")
 	addOverwriteFlags(cmd, &opt.restoreOptions)
 	return cmd
 }
+
+// usualMemory is how much memory frames on their way take, in bytes, unless
+// --memory says otherwise.
+const usualMemory = 128 << 20
 
 // runReceive receives an image to the target at dst.
 func runReceive(ctx context.Context, env *env, dst string, opt receiveOptions) (err error) {

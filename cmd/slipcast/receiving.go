@@ -33,6 +33,9 @@ func (r *receiving) run(ctx context.Context) error {
 		return &refusal{noTerminal}
 	}
 	r.sink = &imageSink{overwrite: &r.overwrite, view: r.view}
+	if r.how.bundlesTo != "" {
+		r.sink.bundles = r.bundleSink(r.how.bundlesTo)
+	}
 	defer r.sink.Close()
 	last, err := r.receiver().Run(ctx)
 	r.view.close(err)
@@ -47,6 +50,15 @@ func (r *receiving) run(ctx context.Context) error {
 	}
 	r.show(last)
 	return r.sink.part
+}
+
+// bundleSink returns what keeps the files behind the image in dir.
+func (r *receiving) bundleSink(dir string) *bundleSink {
+	return &bundleSink{
+		dir:  dir,
+		room: func() (int64, error) { return memoryFor(dir, cmp.Or(int64(r.how.memory), usualMemory)) },
+		warn: func(text string) { r.view.warn("bundles", text) },
+	}
 }
 
 func (r *receiving) receiver() *multicast.Receiver {
@@ -90,7 +102,7 @@ func machineID(iface, host, dst string) string {
 // confirm shows what the sender offers, and asks whether it may have the
 // target.
 func (r *receiving) confirm(ctx context.Context, o multicast.Offer) error {
-	r.offer, r.sink.digest = plainOffer(o), o.Digest
+	r.offer, r.sink.digest, r.sink.annex = plainOffer(o), o.Digest, o.Annex
 	if r.env.json {
 		r.view.aside(func() { r.env.object(r.env.stderr, offerObject(r.offer)) })
 	}
@@ -145,7 +157,7 @@ func (r *receiving) show(p multicast.Progress) {
 		"session": sessionNumber(r.offer.Session), "used_bytes": used, "written_bytes": stats.Written,
 		"chunks": stats.Chunks, "kept_chunks": stats.Kept, "table_moved": stats.Moved, "verified": r.opt.verify,
 		"resumed": r.sink.restorer.Resumed(), "datagrams": p.Datagrams, "missed": p.Missed, "dropped": p.Dropped,
-		"repaired": p.Repaired, "fetched_bytes": p.Fetched, "seconds": took.Seconds(),
+		"repaired": p.Repaired, "fetched_bytes": p.Fetched, "bundles": r.sink.bundles.whole(), "seconds": took.Seconds(),
 	}, false)
 }
 

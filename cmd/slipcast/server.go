@@ -247,6 +247,7 @@ func (s *server) url() string {
 func (s *server) run(ctx context.Context) error {
 	s.sessions = newServeSessions(s.key, s.log)
 	s.sessions.open, s.sessions.address, s.sessions.iface = s.openStored, s.address.Addr(), s.opt.iface
+	s.sessions.annex = s.catalog.annex
 	s.sessions.rate, s.sessions.gather = int64(s.opt.rate), s.opt.gather
 	defer s.sessions.Close()
 	images := s.store.Handler()

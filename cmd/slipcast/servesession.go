@@ -19,6 +19,7 @@ import (
 // whose machines are under way. It is safe for concurrent use.
 type serveSessions struct {
 	open    func(ref string) (im *image.Image, closer func() error, err error) // an image of the store
+	annex   func(ctx context.Context, cargo fleet.Cargo) (*imageAnnex, error)  // what comes behind an image
 	key     *serverKey
 	address netip.Addr // ours, where receivers find the sender
 	iface   string
@@ -38,9 +39,9 @@ type serveSession struct {
 	cancel context.CancelFunc
 }
 
-// Session returns where a batch gets its image from. It starts a session if
+// Session returns where a batch gets its cargo from. It starts a session if
 // there is none, which waits for the machines of room.
-func (s *serveSessions) Session(ctx context.Context, batch, ref string, room fleet.Room) (wire.Session, error) {
+func (s *serveSessions) Session(ctx context.Context, batch string, cargo fleet.Cargo, room fleet.Room) (wire.Session, error) {
 	name := "batch-" + batch
 	told := wire.Session{Name: name, From: s.address.String(), Key: s.key.session(name)}
 	s.mu.Lock()
@@ -51,7 +52,7 @@ func (s *serveSessions) Session(ctx context.Context, batch, ref string, room fle
 	case s.running[batch] != nil:
 		return told, nil
 	}
-	im, closer, err := s.open(ref)
+	im, closer, err := s.open(cargo.Image.Ref)
 	if err != nil {
 		return wire.Session{}, err
 	}
@@ -59,12 +60,32 @@ func (s *serveSessions) Session(ctx context.Context, batch, ref string, room fle
 	if err != nil {
 		return wire.Session{}, errors.Join(err, closer())
 	}
-	s.start(ctx, batch, closer, &multicast.Sender{
-		Source: source, Name: name, Title: shorten(plain(ref, longestName), longestSession), Digest: im.Digest[:],
+	source.annex = s.annexed(ctx, cargo, room)
+	closeAll := func() error { return errors.Join(closer(), source.annex.Close()) }
+	s.start(ctx, batch, closeAll, &multicast.Sender{
+		Source: source, Name: name, Title: shorten(plain(cargo.Image.Ref, longestName), longestSession), Digest: im.Digest[:], Annex: source.annex.about(),
 		Host: hostName(), Key: told.Key, Interface: s.iface,
 		Rate: s.rate, Wait: max(room.Booting+room.AtWork, 1), StartAfter: s.patience(room), Log: s.log.With("session", name),
 	})
 	return told, nil
+}
+
+// annexed returns what comes behind the image: nothing if only one machine wants
+// it, which fetches just what it lacks. Without it the session is no worse than
+// any, so an error is logged.
+func (s *serveSessions) annexed(ctx context.Context, cargo fleet.Cargo, room fleet.Room) *imageAnnex {
+	if s.annex == nil || len(cargo.Apply) == 0 || room.Booting+room.AtWork < 2 {
+		return nil
+	}
+	annex, err := s.annex(ctx, cargo)
+	if err != nil {
+		s.log.Warn("no bundle comes with the image, but by HTTPS", "image", cargo.Image.Ref, "err", err)
+		return nil
+	}
+	if annex != nil {
+		s.log.Info("bundles come with the image", "image", cargo.Image.Ref, "files", len(annex.files), "frames", annex.frames())
+	}
+	return annex
 }
 
 // patience returns how long a session waits for its machines. Where all of them

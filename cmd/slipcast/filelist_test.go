@@ -23,8 +23,9 @@ func TestFileListVector(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, text, found := strings.Cut(string(doc), "\nVector: what is said of 2 files")
-	if _, text, found = strings.Cut(text, "```\n"); !found {
+	_, text, _ := strings.Cut(string(doc), "\nVector: what is said of 2 files")
+	_, text, found := strings.Cut(text, "```\n")
+	if !found {
 		t.Fatal("docs/protocol.md has no vector of 2 files")
 	}
 	text, _, _ = strings.Cut(text, "```")

@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -234,7 +235,7 @@ func (a *application) transact(ctx context.Context, c *compiler) (*Receipt, erro
 		return nil, err
 	}
 	t := &transaction{Schema: 1, ID: id, Bundle: m.Header, Steps: steps, Previous: a.previous}
-	if err := errors.Join(a.e.writable(t), a.e.room(t, m.Needs)); err != nil {
+	if err := cmp.Or(a.e.writable(t), a.e.reachable(t), a.e.room(t, m.Needs)); err != nil {
 		return nil, err
 	}
 	t.Receipt = a.receipt(id, queue)

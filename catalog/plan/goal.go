@@ -85,7 +85,11 @@ func (r *resolver) named(text string) (*goal, error) {
 	if !pinned {
 		return &goal{product: p, named: true, choices: r.choices(p, func(*entry) bool { return true })}, nil
 	}
-	fits := func(e *entry) bool { return e.Version == wanted || e.Version+"-"+strconv.Itoa(e.Release) == wanted }
+	// 2-1 is release 1 of version 2 if there is such a bundle, and else a version.
+	fits := func(e *entry) bool { return e.Version+"-"+strconv.Itoa(e.Release) == wanted }
+	if !slices.ContainsFunc(p.entries, fits) {
+		fits = func(e *entry) bool { return e.Version == wanted }
+	}
 	if !slices.ContainsFunc(p.entries, fits) {
 		return nil, fmt.Errorf("goal %s: %w", text, ErrNotFound)
 	}

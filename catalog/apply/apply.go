@@ -75,12 +75,15 @@ func Undo(ctx context.Context, r *root.Root, products []string, opt Options) err
 // Receipts returns the receipts on a root, ordered by product. An error wraps
 // [ErrDamaged] if one of them is not as it was written.
 func Receipts(r *root.Root) ([]Receipt, error) {
-	d := tree{r}
+	d := tree{r: r}
 	state, err := newDraft(d).resolve(stateFolder(r), false)
 	if err != nil {
 		return nil, err
 	}
 	e := newEngine(d, state)
+	if err := e.sound(); err != nil {
+		return nil, err
+	}
 	list, err := e.receipts()
 	for i := range list {
 		_, gone := e.d.stat(e.folder(list[i].Tx) + "/tx.json")

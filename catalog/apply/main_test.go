@@ -84,7 +84,9 @@ func work(job, dir, file string, through func(disk) disk) error {
 	}
 	defer r.Close()
 	ctx, opt := context.Background(), Options{Time: time.Unix(1e9, 5)}
-	e := newEngine(through(tree{r}), stateFolder(r))
+	d := tree{r, new(folders)}
+	defer d.kept.close()
+	e := newEngine(through(d), stateFolder(r))
 	e.verify = func(context.Context, *transaction) error { return nil }
 	if err := e.recover(ctx); err != nil {
 		return err

@@ -64,7 +64,8 @@ func (im *importer) take(p piece, r io.Reader) (good bool, err error) {
 	if name, ok := strings.CutPrefix(p.path, metadataFolder+"/"); ok {
 		return im.takeMetadata(p, name, r)
 	}
-	if sizeOf(im.place(p.path)) == p.total || sizeOf(im.waiting(p.path)) == p.total {
+	_, isVersion := parseImagePath(p.path) // of which the catalog does not decide every byte: the last one counts
+	if sizeOf(im.place(p.path)) == p.total || !isVersion && sizeOf(im.waiting(p.path)) == p.total {
 		return true, nil
 	}
 	if !p.whole() {

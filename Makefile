@@ -132,5 +132,5 @@ vuln: ## govulncheck; needs the network
 ci: ## what every change must pass: lint, test, fuzz, build
 	@$(MAKE) lint
 	@$(MAKE) test
-	@$(MAKE) fuzz FUZZTIME=2s
+	@$(MAKE) fuzz FUZZTIME=1s
 	@$(MAKE) build

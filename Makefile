@@ -18,7 +18,7 @@ VERSION ?= $(or $(shell git describe --tags --always --dirty 2>/dev/null),devel)
 # those that tests start by the hundred: https://go.dev/doc/articles/race_detector.
 TEST = CGO_ENABLED=1 GORACE=atexit_sleep_ms=0 go test -race -timeout 20m
 # What takes a smaller size with -race, at its full one.
-FULL = go test -timeout 20m -run '^Test(Thousand|Giant)$$' ./multicast ./catalog/bundle
+FULL = go test -timeout 20m -run '^Test(Thousand|Giant|Minisign)$$' ./multicast ./catalog/bundle ./catalog/trust
 TOOL = go tool -modfile=scripts/tools.mod
 SCRIPTS = $(shell grep -lsE '^#!.*sh$$' .ci/run scripts/*)
 

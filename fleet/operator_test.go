@@ -293,4 +293,20 @@ func TestOperatorToken(t *testing.T) {
 	if again, err := OperatorToken(dir); err != nil || again != first {
 		t.Errorf("OperatorToken = %q, %v; want %q again", again, err, first)
 	}
+	if mirror, err := MirrorToken(dir); err != nil || len(mirror) != 32 || mirror == first {
+		t.Errorf("MirrorToken = %q, %v; want 32 other digits", mirror, err)
+	}
+}
+
+func TestBearer(t *testing.T) {
+	h := Bearer("secret", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "frames") }))
+	for header, want := range map[string]int{"Bearer secret": 200, "": 401, "Bearer ": 401, "Bearer secrets": 401, "secret": 401, "Basic secret": 401} {
+		r := httptest.NewRequest("GET", "/store/catalog/metadata/timestamp.json", nil)
+		r.Header.Set("Authorization", header)
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if w.Code != want || (want == 200) != (w.Body.String() == "frames") {
+			t.Errorf("%q is answered %d, %q; want %d", header, w.Code, w.Body, want)
+		}
+	}
 }

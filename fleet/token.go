@@ -25,10 +25,34 @@ import (
 // folder.
 const TokenFile = "token"
 
+// MirrorTokenFile is the name of the file with the token of mirrors there.
+const MirrorTokenFile = "mirror-token"
+
 // OperatorToken returns the operator's token from the state folder dir, and
 // makes one if there is none. Only the owner of the file can read it.
-func OperatorToken(dir string) (string, error) {
-	path := filepath.Join(dir, TokenFile)
+func OperatorToken(dir string) (string, error) { return token(dir, TokenFile) }
+
+// MirrorToken returns the token with which other servers may read what is
+// released, and nothing else, likewise.
+func MirrorToken(dir string) (string, error) { return token(dir, MirrorTokenFile) }
+
+// Bearer lets requests through to h that carry the token; others are answered
+// with 401.
+func Bearer(token string, h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		if !ok || subtle.ConstantTimeCompare([]byte(given), []byte(token)) != 1 {
+			w.Header().Set("WWW-Authenticate", "Bearer")
+			writeJSON(w, http.StatusUnauthorized, map[string]string{"error": "the token is missing or wrong"})
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// token returns the token in a file of the state folder.
+func token(dir, name string) (string, error) {
+	path := filepath.Join(dir, name)
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return makeToken(dir, path)
@@ -61,7 +85,7 @@ func makeToken(dir, path string) (string, error) {
 	if err := os.Link(file.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
 		return "", err
 	}
-	return OperatorToken(dir)
+	return token(dir, filepath.Base(path))
 }
 
 const (

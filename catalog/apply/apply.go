@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -74,12 +75,15 @@ func Undo(ctx context.Context, r *root.Root, products []string, opt Options) err
 // Receipts returns the receipts on a root, ordered by product. An error wraps
 // [ErrDamaged] if one of them is not as it was written.
 func Receipts(r *root.Root) ([]Receipt, error) {
-	d := tree{r}
+	d := tree{r: r}
 	state, err := newDraft(d).resolve(stateFolder(r), false)
 	if err != nil {
 		return nil, err
 	}
 	e := newEngine(d, state)
+	if err := e.sound(); err != nil {
+		return nil, err
+	}
 	list, err := e.receipts()
 	for i := range list {
 		_, gone := e.d.stat(e.folder(list[i].Tx) + "/tx.json")
@@ -234,7 +238,7 @@ func (a *application) transact(ctx context.Context, c *compiler) (*Receipt, erro
 		return nil, err
 	}
 	t := &transaction{Schema: 1, ID: id, Bundle: m.Header, Steps: steps, Previous: a.previous}
-	if err := errors.Join(a.e.writable(t), a.e.room(t, m.Needs)); err != nil {
+	if err := cmp.Or(a.e.writable(t), a.e.reachable(t), a.e.room(t, m.Needs)); err != nil {
 		return nil, err
 	}
 	t.Receipt = a.receipt(id, queue)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"strings"
 
@@ -180,6 +181,55 @@ func (e *engine) writable(t *transaction) error {
 			return at("/"+e.volumes[v].top, ErrReadOnly)
 		}
 	}
+	return nil
+}
+
+// reachable reports a file that lies, or is to lie, where no rename from the
+// stage leads: in a subvolume of btrfs that is no file system of the root.
+func (e *engine) reachable(t *transaction) error {
+	tops := map[int]uint64{}
+	dirs := map[string]uint64{}
+	for i := range t.Steps {
+		s := &t.Steps[i]
+		if s.inPlace() || s.How == nothing || s.After.dir() && s.Before == nil {
+			continue
+		}
+		v := e.volume(string(s.Path))
+		if _, known := tops[v]; !known {
+			side := path.Dir(e.side(v, t.ID))
+			if err := e.device(side, dirs); err != nil {
+				return err
+			}
+			tops[v] = dirs[side]
+		}
+		dir := path.Dir(string(s.Path))
+		if err := e.device(dir, dirs); err != nil {
+			return err
+		}
+		if dirs[dir] != tops[v] {
+			return at(string(s.Path), ErrSubvolume)
+		}
+	}
+	return nil
+}
+
+// device finds out on which device the directory lies, or will lie.
+func (e *engine) device(dir string, known map[string]uint64) error {
+	if _, ok := known[dir]; ok {
+		return nil
+	}
+	st, err := e.d.stat(dir)
+	if err == nil && st.dir() {
+		known[dir] = st.id.dev
+		return nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) || dir == "." {
+		return err
+	}
+	if err := e.device(path.Dir(dir), known); err != nil {
+		return err
+	}
+	known[dir] = known[path.Dir(dir)]
 	return nil
 }
 

@@ -164,9 +164,15 @@ func (e *engine) ids() ([]string, error) {
 			return nil, err
 		}
 		for _, name := range list {
-			if isID(name) {
-				ids = append(ids, name)
+			if !isID(name) {
+				continue
 			}
+			for _, dir := range []string{"", "stage", "undo"} {
+				if err := e.folderOrNothing(path.Join(e.side(v, name), dir)); err != nil {
+					return nil, err
+				}
+			}
+			ids = append(ids, name)
 		}
 	}
 	slices.Sort(ids)

@@ -16,6 +16,10 @@ var (
 	// ErrNoSpace reports a root without room for a bundle. Nothing was written.
 	ErrNoSpace = errors.New("not enough space")
 
+	// ErrSubvolume reports a path in a subvolume that is not mounted by itself:
+	// nothing can be renamed into it.
+	ErrSubvolume = errors.New("in a subvolume that is not mounted by itself")
+
 	// ErrDowngrade reports that something higher is installed.
 	ErrDowngrade = errors.New("would be a downgrade")
 

@@ -140,13 +140,22 @@ func equalReaders(f, g io.Reader) (bool, error) {
 }
 
 // finishStep gives directories, and what only changes its attributes, all that
-// is to be theirs.
+// is to be theirs. What has it is not touched: it may be where nothing can be
+// changed, which is why we are on the way back.
 func (e *engine) finishStep(s *step) error {
-	switch {
-	case s.How == touch:
-		return e.d.setTime(string(s.Path), s.After.Time)
-	case s.How == alter, s.After.dir() && s.How == replace:
+	attributes := s.How == alter || s.After.dir() && s.How == replace
+	if !attributes && s.How != touch {
+		return nil
+	}
+	now, err := e.d.stat(string(s.Path))
+	if err != nil {
+		return err
+	}
+	if now.Time == s.After.Time && (!attributes || now.differs(s.After) == "") {
+		return nil
+	}
+	if attributes {
 		return e.d.attributes(string(s.Path), s.After)
 	}
-	return nil
+	return e.d.setTime(string(s.Path), s.After.Time)
 }

@@ -34,14 +34,12 @@ func (e *engine) finish(ctx context.Context, t *transaction) error {
 		}
 		return nil
 	}
-	err = within(t.Bundle.ID(), step, err)
-	if t.Rollback {
-		return err
+	if !t.Rollback {
+		if back := e.rollback(ctx, t); back != nil {
+			err = errors.Join(err, fmt.Errorf("the root is half changed and has to be recovered: %w", back))
+		}
 	}
-	if back := e.rollback(ctx, t); back != nil {
-		return errors.Join(err, fmt.Errorf("the root is half changed and has to be recovered: %w", back))
-	}
-	return err
+	return within(t.Bundle.ID(), step, err)
 }
 
 // forward does steps 5 to 7 of section 9.3, and says which of them an error is

@@ -41,7 +41,11 @@ func TestMain(m *testing.M) {
 // child does a job on a root until an operation at which it kills itself.
 func child(words []string) int {
 	n, err := strconv.Atoi(words[0])
-	if err == nil {
+	switch {
+	case err != nil:
+	case words[1] == "hold":
+		err = hold(words[2])
+	default:
 		err = work(words[1], words[2], words[3], func(d disk) disk {
 			return &hooked{disk: d, hook: func(call int) {
 				if call == n {
@@ -58,6 +62,19 @@ func child(words []string) int {
 	return 0
 }
 
+// hold takes the lock of a root, says so, and keeps it.
+func hold(dir string) error {
+	r, err := root.Open(dir)
+	if err != nil {
+		return err
+	}
+	if _, _, err := open(r, Options{}, true); err != nil {
+		return err
+	}
+	fmt.Println("held")
+	select {}
+}
+
 // work applies or undoes a bundle, or only recovers, through a disk that a
 // test has made of the root.
 func work(job, dir, file string, through func(disk) disk) error {
@@ -67,7 +84,9 @@ func work(job, dir, file string, through func(disk) disk) error {
 	}
 	defer r.Close()
 	ctx, opt := context.Background(), Options{Time: time.Unix(1e9, 5)}
-	e := newEngine(through(tree{r}), stateFolder(r))
+	d := tree{r, new(folders)}
+	defer d.kept.close()
+	e := newEngine(through(d), stateFolder(r))
 	e.verify = func(context.Context, *transaction) error { return nil }
 	if err := e.recover(ctx); err != nil {
 		return err

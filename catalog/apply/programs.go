@@ -97,7 +97,7 @@ func (s *stand) part(ctx context.Context, p *bundle.Payload) error {
 		}
 		return sandbox.InstallRPMs(ctx, s.o, list, opt)
 	}
-	d := tree{s.o.Root()}
+	d := tree{r: s.o.Root()}
 	c := newCompiler(newDraft(d), s.manifest, s.data, s.params)
 	if err := c.payload(p); err != nil {
 		return err

@@ -42,11 +42,14 @@ type Queued struct {
 
 // Queue returns the programs of the first boot, in their order.
 func Queue(r *root.Root) ([]Queued, error) {
-	state, err := newDraft(tree{r}).resolve(stateFolder(r), false)
+	state, err := newDraft(tree{r: r}).resolve(stateFolder(r), false)
 	if err != nil {
 		return nil, err
 	}
-	e := newEngine(tree{r}, state)
+	e := newEngine(tree{r: r}, state)
+	if err := e.sound(); err != nil {
+		return nil, err
+	}
 	names, err := e.queued()
 	if err != nil {
 		return nil, err

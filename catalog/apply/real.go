@@ -6,6 +6,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -15,7 +17,57 @@ import (
 
 // A tree is the disk that a root is. Every path goes through the root, which
 // lets none out of it; what a path names last is never followed.
-type tree struct{ r *root.Root }
+type tree struct {
+	r    *root.Root
+	kept *folders // nil: none
+}
+
+// A folders keeps the folders that were used last open: most operations are in
+// the one of the operation before, and to look it up takes as long as all else.
+// Nobody else may change directories of the root meanwhile.
+type folders struct {
+	list   []keptFolder // the one used last is the first
+	buffer []byte       // that files are copied through
+}
+
+type keptFolder struct {
+	dir string
+	p   *root.Parent
+}
+
+// mostFolders is how many are open at most: an operation needs two.
+const mostFolders = 8
+
+// parent returns the folder of a path, which ends with the next call but one.
+func (k *folders) parent(r *root.Root, name string) (*root.Parent, error) {
+	dir := path.Dir(name)
+	for i, f := range k.list {
+		if f.dir == dir {
+			copy(k.list[1:i+1], k.list[:i])
+			k.list[0] = f
+			return f.p.Sibling(path.Base(name))
+		}
+	}
+	p, err := r.Parent(name)
+	if err != nil {
+		return nil, err
+	}
+	if len(k.list) == mostFolders {
+		last := k.list[mostFolders-1]
+		k.list = k.list[:mostFolders-1]
+		_ = last.p.Close() // only for looking: nothing can be lost
+	}
+	k.list = slices.Insert(k.list, 0, keptFolder{dir, p})
+	return p, nil
+}
+
+// close closes all of them.
+func (k *folders) close() {
+	for _, f := range k.list {
+		_ = f.p.Close()
+	}
+	k.list = nil
+}
 
 func (t tree) volumes() []volume {
 	var list []volume
@@ -38,9 +90,17 @@ func absence(err error) error {
 	return err
 }
 
-// in calls f with the folder of a path.
-func (t tree) in(path string, f func(p *root.Parent, fd int) error) error {
-	p, err := t.r.Parent(path)
+// in calls f with the folder of a path. In a Windows, none is kept: the same
+// folder may have many names there.
+func (t tree) in(name string, f func(p *root.Parent, fd int) error) error {
+	if t.kept != nil && name != "." && t.r.Family() != root.Windows {
+		p, err := t.kept.parent(t.r, name)
+		if err != nil {
+			return absence(err)
+		}
+		return absence(f(p, int(p.File.Fd())))
+	}
+	p, err := t.r.Parent(name)
 	if err != nil {
 		return absence(err)
 	}
@@ -102,12 +162,15 @@ func (t tree) names(path string) ([]string, error) {
 	return names, absence(err)
 }
 
-func (t tree) open(path string) (io.ReadCloser, error) {
-	f, err := t.r.Open(path)
-	if err != nil {
-		return nil, absence(err)
-	}
-	return f, nil
+func (t tree) open(path string) (r io.ReadCloser, err error) {
+	err = t.in(path, func(p *root.Parent, _ int) error {
+		f, err := p.Open()
+		if err == nil {
+			r = f
+		}
+		return err
+	})
+	return r, err
 }
 
 func (t tree) space(volume int) (space, error) {
@@ -132,7 +195,7 @@ func (t tree) write(path string, r io.Reader, n *Node) error {
 		if n.Size > 1<<20 {
 			_ = unix.Fallocate(h, 0, 0, n.Size) // so that it lies in one piece; not every file system can
 		}
-		_, err = io.CopyBuffer(onlyWriter{f}, r, make([]byte, min(n.Size+1, copyBuffer)))
+		_, err = io.CopyBuffer(onlyWriter{f}, r, t.buffer(n.Size))
 		if err == nil {
 			err = setAttributes(p, h, n)
 		}
@@ -142,6 +205,17 @@ func (t tree) write(path string, r io.Reader, n *Node) error {
 
 // copyBuffer is how many bytes are copied at once.
 const copyBuffer = 256 << 10
+
+// buffer returns what a file of size bytes is copied through.
+func (t tree) buffer(size int64) []byte {
+	if t.kept == nil {
+		return make([]byte, min(size+1, copyBuffer))
+	}
+	if t.kept.buffer == nil {
+		t.kept.buffer = make([]byte, copyBuffer)
+	}
+	return t.kept.buffer
+}
 
 // An onlyWriter hides that a file could read by itself, which would not use the
 // buffer.
@@ -228,6 +302,9 @@ func (t tree) both(a, b string, f func(p, q *root.Parent) error) error {
 }
 
 func (t tree) remove(path string, dir bool) error {
+	if dir && t.kept != nil {
+		t.kept.close() // one of them may be the one that goes
+	}
 	return t.in(path, func(p *root.Parent, fd int) error {
 		flags := 0
 		if dir {

@@ -30,9 +30,10 @@ func TestMain(m *testing.M) {
 // testJobs are jobs that only tests know.
 func testJobs() map[string]Job {
 	return map[string]Job{
-		"fill":  fillJob,
-		"hang":  hangJob,
-		"panic": func(context.Context, *root.Root, *Work) (any, error) { panic("a job that panics") },
+		"fill":   fillJob,
+		"hang":   hangJob,
+		"digest": digestJob,
+		"panic":  func(context.Context, *root.Root, *Work) (any, error) { panic("a job that panics") },
 		"fail": func(context.Context, *root.Root, *Work) (any, error) {
 			return nil, fmt.Errorf("a job that fails: %w", context.DeadlineExceeded)
 		},

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"slices"
+	"strings"
 	"time"
 
 	"slipcast/catalog/apply"
@@ -272,10 +274,18 @@ func (t *trial) same(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	after = slices.DeleteFunc(after, func(e root.Entry) bool { return t.isForState(e.Path) })
 	if d := differences(t.before, after); d != "" {
 		return "", errors.New(d)
 	}
 	return fmt.Sprintf("%d paths", len(after)), nil
+}
+
+// isForState tells whether a path is a directory that was not there, and that slipcast's own
+// folders lie in: they stay after an undo (docs/bundles.md, section 9.4).
+func (t *trial) isForState(path string) bool {
+	return strings.HasPrefix(t.root.StateDir(), path+"/") &&
+		!slices.ContainsFunc(t.before, func(e root.Entry) bool { return e.Path == path })
 }
 
 // differences says which paths of two trees differ: the first few by name.

@@ -9,7 +9,8 @@
 //
 // A bundle is named by its digest, the SHA-256 of the manifest in canonical
 // JSON, and the manifest has the digests of all contents. So whoever trusts the
-// digest trusts all of it, however the file was compressed.
+// digest trusts all of it, however the file was compressed, and [OpenSigned]
+// parses nothing else.
 //
 // Nothing in a file is trusted: memory is bounded, sizes are enforced while
 // reading, and a manifest that breaks one rule is refused as a whole. The package

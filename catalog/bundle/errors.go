@@ -12,6 +12,10 @@ var (
 	// ErrDamaged reports a bundle that is damaged, or that breaks a rule of
 	// docs/bundles.md.
 	ErrDamaged = errors.New("bundle damaged")
+
+	// ErrOther reports a bundle that may be good, but is not the one that was
+	// asked for.
+	ErrOther = errors.New("not the bundle that was signed")
 )
 
 // damaged returns an error that wraps ErrDamaged and says what is wrong.

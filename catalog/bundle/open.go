@@ -30,7 +30,20 @@ type Bundle struct {
 // The error wraps [ErrNotBundle] or [ErrDamaged], or is one of r. The memory
 // that is taken has a bound whatever the file says: ten times the manifest, and
 // 60 MiB for the seek table of a file of 2 TiB.
-func Open(r io.ReaderAt, size int64) (*Bundle, error) {
+func Open(r io.ReaderAt, size int64) (*Bundle, error) { return open(r, size, "") }
+
+// OpenSigned is [Open] for the bundle whose manifest has the given digest, in
+// hexadecimal, which somebody trustworthy has told. A manifest with another one
+// is not even parsed; the error wraps [ErrOther] then.
+func OpenSigned(r io.ReaderAt, size int64, digest string) (*Bundle, error) {
+	if len(digest) != 2*sha256.Size {
+		return nil, fmt.Errorf("%q is no digest", digest)
+	}
+	return open(r, size, digest)
+}
+
+// open opens the bundle with a digest; if that is empty, with any.
+func open(r io.ReaderAt, size int64, digest string) (*Bundle, error) {
 	s, err := openStream(r, size)
 	if err != nil {
 		return nil, err
@@ -39,15 +52,15 @@ func Open(r io.ReaderAt, size int64) (*Bundle, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := DecodeManifest(raw)
-	if err != nil {
+	sum := sha256.Sum256(raw)
+	b := &Bundle{Digest: hex.EncodeToString(sum[:]), raw: raw, stream: s, base: tarBlock + padded(int64(len(raw)))}
+	if digest != "" && digest != b.Digest {
+		return nil, fmt.Errorf("%w: the file has one with the digest %.12s", ErrOther, b.Digest)
+	}
+	if b.Manifest, err = DecodeManifest(raw); err != nil {
 		return nil, err
 	}
-	sum := sha256.Sum256(raw)
-	b := &Bundle{
-		Manifest: m, Digest: hex.EncodeToString(sum[:]), raw: raw, stream: s,
-		base: tarBlock + padded(int64(len(raw))),
-	}
+	m := b.Manifest
 	if want := b.base + m.end() + tarEnd; s.size() != want {
 		return nil, damaged("the stream has %d bytes, the manifest makes it %d", s.size(), want)
 	}

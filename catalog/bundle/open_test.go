@@ -153,3 +153,23 @@ func (b *brokenFile) ReadAt(p []byte, off int64) (int, error) {
 	}
 	return b.r.ReadAt(p, off)
 }
+
+// Of a file that is not the one that was signed nothing is parsed: a manifest
+// that would be refused for its text is refused for its digest.
+func TestOpenSigned(t *testing.T) {
+	good := seekable(t, goodStream(t))
+	b, err := Open(bytes.NewReader(good), int64(len(good)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if signed, err := OpenSigned(bytes.NewReader(good), int64(len(good)), b.Digest); err != nil || signed.Manifest.ID() != b.Manifest.ID() {
+		t.Errorf("the right one: %v", err)
+	}
+	hostile := seekable(t, member(manifestName, "{{{{")+end)
+	if _, err := OpenSigned(bytes.NewReader(hostile), int64(len(hostile)), b.Digest); !errors.Is(err, ErrOther) || errors.Is(err, ErrDamaged) {
+		t.Errorf("another one: %v, want ErrOther", err)
+	}
+	if _, err := OpenSigned(bytes.NewReader(good), int64(len(good)), ""); err == nil {
+		t.Error("without a digest: opened, want an error")
+	}
+}

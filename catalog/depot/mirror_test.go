@@ -1,12 +1,15 @@
 package depot
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -14,6 +17,7 @@ import (
 	"time"
 
 	"slipcast/catalog/trust"
+	"slipcast/image"
 	"slipcast/image/store"
 )
 
@@ -508,4 +512,87 @@ func TestMirrorHeals(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.wantSame(have)
+}
+
+// TestMirrorForged shows that an origin gains nothing by version files and frames that
+// agree with each other: they have to agree with the catalog.
+func TestMirrorForged(t *testing.T) {
+	s, have := stocked(t), newStore(t)
+	version, path, frame := s.forge()
+	forged := mangler{Handler(s.dir()), func(asked string, p []byte) []byte {
+		switch asked {
+		case "images/lab/1":
+			return version
+		case path:
+			return frame
+		}
+		return p
+	}}
+	_, err := Mirror(t.Context(), have, mirrorOf(t, forged, s.root))
+	if !errors.Is(err, ErrWrong) || !strings.Contains(err.Error(), path) {
+		t.Errorf("Mirror = %v, want ErrWrong, and %s", err, path)
+	}
+	if _, err := have.Resolve(store.Ref{Name: "lab"}); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("lab: %v, want ErrNotFound", err)
+	}
+	if _, err := Mirror(t.Context(), have, mirrorOf(t, Handler(s.dir()), s.root)); err != nil {
+		t.Fatal(err)
+	}
+	s.wantSame(have)
+
+	// Where a forged version file waits already, the good one still comes.
+	for _, bring := range []func(have *store.Store) error{
+		func(have *store.Store) error {
+			_, err := Mirror(t.Context(), have, mirrorOf(t, Handler(s.dir()), s.root))
+			return err
+		},
+		func(have *store.Store) error {
+			_, _, paths := s.export(ExportOptions{})
+			_, err := Import(t.Context(), have, paths, ImportOptions{Root: s.root})
+			return err
+		},
+	} {
+		have := newStore(t)
+		at := filepath.Join(have.Dir(), "mirror", "images", "lab", "1")
+		if err := os.MkdirAll(filepath.Dir(at), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		write(t, at, version)
+		if err := bring(have); err != nil {
+			t.Error(err)
+		}
+		s.wantSame(have)
+	}
+}
+
+// forge returns a version file of lab@1 by which the second chunk's frame is the first
+// one's, too, and that frame, at the path of the first.
+func (s *shop) forge() (version []byte, path string, frame []byte) {
+	s.t.Helper()
+	t := s.t
+	im, err := s.store.OpenImage(store.Ref{Name: "lab", Version: "1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer im.Close()
+	var frames [][]byte
+	var sums []image.FrameSum
+	for f := range im.Frames() {
+		frame, err := im.ReadFrame(f, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		frames, sums = append(frames, bytes.Clone(frame)), append(sums, image.SumFrame(frame))
+	}
+	sums[0] = sums[1]
+	preface, err := im.Reframe(sums)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good, err := os.ReadFile(filepath.Join(s.dir(), "images", "lab", "1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(slices.Concat(good[:32], preface))
+	return slices.Concat(good[:32], sum[:], preface), framePath(im.ChunkDigest(0), im.ChunkSize), frames[1]
 }

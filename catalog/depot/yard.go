@@ -52,17 +52,17 @@ func (y *yard) forget(path string) error {
 // damaged, if the power fails; who uses it looks.
 func (y *yard) keep(path string, p []byte) error {
 	at := y.waiting(path)
-	err := os.WriteFile(at+partialEnding, p, 0o666)
+	err := os.WriteFile(at+newEnding, p, 0o666)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := os.MkdirAll(filepath.Dir(at), 0o777); err != nil {
 			return err
 		}
-		err = os.WriteFile(at+partialEnding, p, 0o666)
+		err = os.WriteFile(at+newEnding, p, 0o666)
 	}
 	if err != nil {
 		return err
 	}
-	return os.Rename(at+partialEnding, at)
+	return os.Rename(at+newEnding, at)
 }
 
 // settle gives a file that lies at from its place in the store, once it is on the

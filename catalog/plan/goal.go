@@ -85,11 +85,21 @@ func (r *resolver) named(text string) (*goal, error) {
 	if !pinned {
 		return &goal{product: p, named: true, choices: r.choices(p, func(*entry) bool { return true })}, nil
 	}
-	fits := func(e *entry) bool { return e.Version == wanted || e.Version+"-"+strconv.Itoa(e.Release) == wanted }
+	fits := p.meant(wanted)
 	if !slices.ContainsFunc(p.entries, fits) {
 		return nil, fmt.Errorf("goal %s: %w", text, ErrNotFound)
 	}
 	return &goal{product: p, named: true, choices: r.choices(p, fits)}, nil
+}
+
+// meant tells which entries VERSION or VERSION-RELEASE means: 2-1 is release 1 of
+// version 2 if there is such a bundle, and else a version.
+func (p *product) meant(text string) func(*entry) bool {
+	exact := func(e *entry) bool { return e.Version+"-"+strconv.Itoa(e.Release) == text }
+	if slices.ContainsFunc(p.entries, exact) {
+		return exact
+	}
+	return func(e *entry) bool { return e.Version == text }
 }
 
 // choices returns the usable entries of p that fit, from the highest down.

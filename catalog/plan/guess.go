@@ -22,7 +22,13 @@ func (c *Catalog) Guess(names []string, have map[string]bool) []Bundle {
 	g := &guess{have: have, taken: map[*entry]bool{}}
 	for _, name := range names {
 		product, wanted, pinned := strings.Cut(name, "@")
-		g.take(c.byName[product], func(e *entry) bool { return !pinned || e.Version == wanted || e.id == name })
+		switch p := c.byName[product]; {
+		case p == nil:
+		case pinned:
+			g.take(p, p.meant(wanted))
+		default:
+			g.take(p, func(*entry) bool { return true })
+		}
 	}
 	if len(names) == 0 {
 		for _, p := range c.severest() {

@@ -184,6 +184,24 @@ func TestResolve(t *testing.T) {
 	}
 }
 
+// A version may look like the release of another one: the release is meant, if
+// there is such a bundle.
+func TestGoalLikeARelease(t *testing.T) {
+	for bundles, want := range map[string]string{
+		"x@0-1\nx@1-2\nx@1-2-1": "x@1-2",
+		"x@0-1\nx@1-1\nx@1-2-1": "x@1-2-1",
+	} {
+		list := some(bundles)
+		for i := range list {
+			list[i].Scheme = "deb"
+		}
+		p := resolve(t, list, have("x 0"), Options{Goals: []string{"x@1-2"}})
+		if len(p.Steps) != 1 || p.Steps[0].Bundle != want {
+			t.Errorf("the goal x@1-2 of %q gives %+v, want %s alone", bundles, p.Steps, want)
+		}
+	}
+}
+
 // Every reason is one that a technician can act on.
 func TestReasons(t *testing.T) {
 	tests := []struct {

@@ -78,6 +78,19 @@ func (r *Root) Parent(name string) (*Parent, error) {
 	return p, nil
 }
 
+// Sibling returns another name in the same open folder, for which the folder
+// need not be looked up again. It must not be closed, and ends with p. base is
+// one name, in the case in which it is on the disk.
+func (p *Parent) Sibling(base string) (*Parent, error) {
+	name := path.Join(path.Dir(p.path), base)
+	if names, err := clean(base); err != nil || len(names) != 1 || names[0] != base {
+		return nil, pathError("opening the folder of", name, ErrPath)
+	}
+	q := *p
+	q.Base, q.path = base, name
+	return &q, nil
+}
+
 // lookup opens what lies at a path, with O_PATH. All links are followed inside
 // of the root.
 func (r *Root) lookup(name string) (*os.File, error) {

@@ -323,3 +323,49 @@ func TestCheckName(t *testing.T) {
 		t.Errorf("CheckName(con) on ext4 = %v, want nil", err)
 	}
 }
+
+// A sibling is another name in the same folder, and nothing else.
+func TestSibling(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "sub"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"sub/a": "a", "sub/b": "b", "c": "c"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	p, err := r.Parent("sub/a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	q, err := p.Sibling("b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := q.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if text, err := io.ReadAll(f); err != nil || string(text) != "b" {
+		t.Errorf("got %q, %v, want b", text, err)
+	}
+	for _, base := range []string{"", ".", "..", "../c", "/c", "b/", "x\x00"} {
+		if _, err := p.Sibling(base); !errors.Is(err, ErrPath) {
+			t.Errorf("%q: %v, want ErrPath", base, err)
+		}
+	}
+	if q, err = p.Sibling("none"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := q.Lstat(); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "sub/none") {
+		t.Errorf("got %v, want that sub/none is not there", err)
+	}
+}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 
+	"golang.org/x/sys/unix"
+
 	"slipcast/internal/blockdev"
 )
 
@@ -106,7 +108,11 @@ func (p *probed) look(point *os.File, opt MountOptions, options []string) (found
 			text, _ := r.readFstab() // whoever mounts what it says tells what is wrong with it
 			found = &system{p, options, swapFiles(text)}
 		}
-		return r.release()
+		if err := r.release(); err != nil {
+			return err
+		}
+		// The end of the thread would unmount it as well, but some time later.
+		return unix.Unmount(point.Name(), unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
 	})
 	// Mounted to be written to it would still be in use.
 	return found, errors.Join(err, blockdev.Unmounted(p.Node))

@@ -6,21 +6,10 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"strings"
 
 	"github.com/cyphar/filepath-securejoin/pathrs-lite"
 	"golang.org/x/sys/unix"
 )
-
-// What is mounted over files of the tree.
-const (
-	policyPath = "usr/sbin/policy-rc.d"
-	resolvPath = "etc/resolv.conf"
-)
-
-// policyText refuses to start or stop any service: exit code 101 of the
-// interface that invoke-rc.d(8) asks.
-const policyText = "#!/bin/sh\nexit 101\n"
 
 // hardened are the flags of what is mounted for programs to see and not to run.
 const hardened = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
@@ -93,50 +82,6 @@ func (r *room) bindOnce(source *os.File, name string) error {
 	}
 	defer f.Close()
 	return unix.Mount(inProc(source), inProc(f), "", unix.MS_BIND, "")
-}
-
-// A node is a device in /dev.
-type node struct {
-	name         string
-	mode         uint32
-	major, minor uint32 // Documentation/admin-guide/devices.txt of Linux
-}
-
-// dev furnishes /dev with what hurts nobody.
-func (r *room) dev() error {
-	if err := r.mount("tmpfs", "dev", unix.MS_NOSUID|unix.MS_NOEXEC, "mode=755,size=1m"); err != nil {
-		return err
-	}
-	dir, err := r.at("dev")
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	for _, n := range []node{
-		{"null", 0o666, 1, 3}, {"zero", 0o666, 1, 5}, {"full", 0o666, 1, 7}, {"random", 0o666, 1, 8}, {"urandom", 0o666, 1, 9}, {"tty", 0o666, 5, 0},
-	} {
-		if err := unix.Mknodat(int(dir.Fd()), n.name, unix.S_IFCHR|n.mode, int(unix.Mkdev(n.major, n.minor))); err != nil {
-			return fmt.Errorf("making dev/%s: %w", n.name, err)
-		}
-		if err := unix.Fchmodat(int(dir.Fd()), n.name, n.mode, 0); err != nil {
-			return fmt.Errorf("making dev/%s: %w", n.name, err)
-		}
-	}
-	for name, text := range map[string]string{
-		"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2", "ptmx": "pts/ptmx",
-	} {
-		if err := unix.Symlinkat(text, int(dir.Fd()), name); err != nil {
-			return fmt.Errorf("making dev/%s: %w", name, err)
-		}
-	}
-	for _, name := range []string{"pts", "shm"} {
-		if err := unix.Mkdirat(int(dir.Fd()), name, 0o755); err != nil {
-			return fmt.Errorf("making dev/%s: %w", name, err)
-		}
-	}
-	return errors.Join(
-		r.mount("devpts", "dev/pts", unix.MS_NOSUID|unix.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620,gid=5"),
-		r.mount("tmpfs", "dev/shm", hardened, "mode=1777,size=64m"))
 }
 
 // folders gives the program a /run and a /tmp of its own, and hides the scratch
@@ -215,78 +160,6 @@ func put(dir *os.File, name string, text []byte, mode uint32) error {
 		return err
 	}
 	return f.Chmod(os.FileMode(mode))
-}
-
-// configuration lays files of our own over files of the tree.
-func (r *room) configuration() error {
-	dir, err := r.inRun("etc")
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	if err := r.cover(dir, policyPath, policyText, 0o755); err != nil {
-		return err
-	}
-	if !r.Net {
-		return nil
-	}
-	if text, ok := r.linkIntoRun(resolvPath); ok {
-		return r.placeInRun(text)
-	}
-	return r.cover(dir, resolvPath, string(r.DNS), 0o644)
-}
-
-// cover mounts a file with our text over one of the tree. If there is none,
-// because its folder is not there, nobody will look for it.
-func (r *room) cover(dir *os.File, name, text string, mode uint32) error {
-	if err := put(dir, path.Base(name), []byte(text), mode); err != nil {
-		return err
-	}
-	source, err := pathrs.OpenatInRoot(dir, path.Base(name))
-	if err != nil {
-		return err
-	}
-	defer source.Close()
-	err = r.bind(source, name, unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
-}
-
-// linkIntoRun tells whether a file is a symbolic link into /run, which is ours:
-// so systemd-resolved has it. It returns the path from there.
-func (r *room) linkIntoRun(name string) (string, bool) {
-	folder, err := r.at(path.Dir(name))
-	if err != nil {
-		return "", false
-	}
-	defer folder.Close()
-	text := make([]byte, unix.PathMax)
-	n, err := unix.Readlinkat(int(folder.Fd()), path.Base(name), text)
-	if err != nil {
-		return "", false
-	}
-	target := string(text[:n])
-	if !path.IsAbs(target) {
-		target = path.Join("/", path.Dir(name), target)
-	}
-	return strings.CutPrefix(path.Clean(target), "/run/")
-}
-
-// placeInRun puts the configuration of the resolver into our /run.
-func (r *room) placeInRun(name string) error {
-	run, err := r.at("run")
-	if err != nil {
-		return err
-	}
-	defer run.Close()
-	dir, err := pathrs.MkdirAllHandle(run, path.Dir(name), 0o755)
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return put(dir, path.Base(name), r.DNS, 0o644)
 }
 
 // kernel shows the kernel's own trees: what belongs to the whole machine cannot

@@ -157,7 +157,9 @@ func inProc(f *os.File) string { return fmt.Sprintf("/proc/self/fd/%d", f.Fd()) 
 // overlay mounts the overlay of a layer. What makes one write to the scratch
 // folder wait for the disk is switched off (volatile): after a power cut, it is
 // of no use. Without redirect_dir and metacopy all that is different lies in
-// the upper folder; without index it need not be known by file handles.
+// the upper folder; without index it need not be known by file handles. That
+// the file system below is mounted without devices does not hold for what lies
+// over it: a node on the disk would be a device of this machine.
 func (l *layer) overlay(lower, point *os.File) error {
 	// The driver splits paths at colons and commas; these have none.
 	options := []string{"lowerdir=" + inProc(lower), "redirect_dir=off", "metacopy=off", "index=off", "xino=off", "volatile"}
@@ -174,7 +176,7 @@ func (l *layer) overlay(lower, point *os.File) error {
 	for _, option := range options[1:] {
 		data += "," + option
 	}
-	return unix.Mount("slipcast", inProc(point), "overlay", 0, data)
+	return unix.Mount("slipcast", inProc(point), "overlay", unix.MS_NODEV, data)
 }
 
 // copyTree copies a file system without links and owners into its layer.

@@ -9,47 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"slipcast/internal/lab"
 )
-
-// debian returns the tree of a small Debian, which is made once and kept in the
-// user's cache. It must not be changed.
-func debian(t testing.TB) string {
-	t.Helper()
-	lab.Root(t)
-	lab.Tools(t, "debootstrap", "dpkg-deb")
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cache = filepath.Join(cache, "slipcast", "lab")
-	if err := os.MkdirAll(cache, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	lock, err := os.Create(filepath.Join(cache, "tree.lock"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer lock.Close()
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
-		t.Fatal(err)
-	}
-	dir := filepath.Join(cache, "tree-bookworm")
-	if _, err := os.Stat(dir); err == nil {
-		return dir
-	}
-	making := dir + ".partial"
-	if err := os.RemoveAll(making); err != nil {
-		t.Fatal(err)
-	}
-	lab.Run(t, "debootstrap", "--variant=minbase", "--include=rpm", "bookworm", making)
-	if err := os.Rename(making, dir); err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
 
 // A source is what a package is built from.
 type source struct {
@@ -110,7 +71,7 @@ func paths(t *testing.T, o *Overlay) []string {
 // TestRootInstallDebs installs packages that need each other, whose scripts
 // make users, start services and leave daemons, and wants their files alone.
 func TestRootInstallDebs(t *testing.T) {
-	dir := debian(t)
+	dir := lab.Debian(t)
 	o := over(t, dir)
 	base := build(t, source{
 		name: "lab-base", version: "1:1.0-1", files: map[string]string{"usr/share/lab/base": "base", "etc/lab.conf": "theirs"}, conffiles: "/etc/lab.conf\n",
@@ -154,7 +115,7 @@ func TestRootInstallDebs(t *testing.T) {
 
 // TestRootInstallDebsRefuses: what dpkg would call a success is none.
 func TestRootInstallDebsRefuses(t *testing.T) {
-	dir := debian(t)
+	dir := lab.Debian(t)
 	old := build(t, source{name: "lab", version: "1.9", files: map[string]string{"usr/share/lab": "old"}})
 	newer := build(t, source{name: "lab", version: "1.10", files: map[string]string{"usr/share/lab": "new"}})
 	o := over(t, dir)
@@ -195,7 +156,7 @@ func TestRootInstallDebsRefuses(t *testing.T) {
 
 // TestRootHalfConfigured: what an earlier run has left is configured first.
 func TestRootHalfConfigured(t *testing.T) {
-	o := over(t, debian(t))
+	o := over(t, lab.Debian(t))
 	left := build(t, source{name: "lab-left", version: "1", scripts: map[string]string{"postinst": "echo done > /lab-left"}})
 	r, err := o.Run(t.Context(), Program{Exec: []string{"dpkg", "--unpack", "/run/slipcast/files/left.deb"}, Files: []File{{"left.deb", left.Path}}})
 	if err != nil || r.Code != 0 {
@@ -209,7 +170,7 @@ func TestRootHalfConfigured(t *testing.T) {
 
 // TestRootConffiles: a configuration file that was changed on the root stays.
 func TestRootConffiles(t *testing.T) {
-	o := over(t, debian(t))
+	o := over(t, lab.Debian(t))
 	pack := func(version, text string) Package {
 		return build(t, source{name: "lab", version: version, files: map[string]string{"etc/lab.conf": text}, conffiles: "/etc/lab.conf\n"})
 	}
@@ -227,7 +188,7 @@ func TestRootConffiles(t *testing.T) {
 
 // TestRootInstallRPMs does the same with rpm, in the same tree.
 func TestRootInstallRPMs(t *testing.T) {
-	dir := debian(t)
+	dir := lab.Debian(t)
 	lab.Tools(t, "rpmbuild")
 	o := over(t, dir)
 	first, second := buildRPM(t, "1.0"), buildRPM(t, "1.1")

@@ -299,3 +299,29 @@ func TestOutputLines(t *testing.T) {
 	o.end()
 	same(t, lines, "ab", "", "c", strings.Repeat("x", maxLine), "", strings.Repeat("y", maxLine), "y", "z")
 }
+
+// TestRootDevicesOfTheTree: what lies on a disk may be the node of a disk of
+// this machine, for everybody to write to. No program opens it.
+func TestRootDevicesOfTheTree(t *testing.T) {
+	dir := small(t)
+	for name, device := range map[string][2]uint32{"etc/null": {1, 3}, "var/lib/zero": {1, 5}} {
+		file := filepath.Join(dir, name)
+		if err := unix.Mknod(file, unix.S_IFCHR|0o666, int(unix.Mkdev(device[0], device[1]))); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(file, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o := over(t, dir)
+	const script = `for f in /etc/null /var/lib/zero; do
+		if head -c 1 $f >/tmp/read 2>/tmp/said; then echo "$f was read"; fi
+		grep -q 'Permission denied' /tmp/said || cat /tmp/said
+		if echo x 2>/dev/null >$f; then echo "$f was written to"; fi
+	done
+	ln /etc/null /var/lib/other && head -c 1 /var/lib/other 2>/dev/null && echo "a link was read"
+	head -c 1 /dev/zero >/dev/null && echo done`
+	if got := sh(t, o, script); got != "done\n" {
+		t.Errorf("the programs say %q, want done alone", got)
+	}
+}

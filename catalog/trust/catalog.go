@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -44,18 +45,16 @@ type BundleTarget struct {
 // ID returns NAME@VERSION-RELEASE, or NAME/TRACK@VERSION-RELEASE.
 func (b *BundleTarget) ID() string { return b.Header.ID() }
 
-// Open opens the bundle in the size bytes behind r, and makes sure that it is b.
-// That settles the digest of everything in it, which is checked as it is read.
-// An error wraps [ErrMismatch], or is one of [bundle.Open].
+// Open opens the bundle in the size bytes behind r, and makes sure that it is b
+// before any of it is parsed. That settles the digest of everything in it, which
+// is checked as it is read. An error wraps [ErrMismatch], or is one of
+// [bundle.Open].
 func (b *BundleTarget) Open(r io.ReaderAt, size int64) (*bundle.Bundle, error) {
-	opened, err := bundle.Open(r, size)
-	if err != nil {
-		return nil, err
+	opened, err := bundle.OpenSigned(r, size, b.Digest)
+	if errors.Is(err, bundle.ErrOther) {
+		return nil, fmt.Errorf("%s: %w: %w", b.ID(), ErrMismatch, err)
 	}
-	if opened.Digest != b.Digest {
-		return nil, fmt.Errorf("%s: %w: the file has the bundle %s with the digest %.12s", b.ID(), ErrMismatch, opened.Manifest.ID(), opened.Digest)
-	}
-	return opened, nil
+	return opened, err
 }
 
 // A File is the file of a bundle: catalog/bundles/SHA256.slb.

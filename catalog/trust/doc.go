@@ -5,7 +5,8 @@
 // made by [Init] and changed through a [Repository]: [Repository.Release] signs
 // bundles, images and recalls with release keys, [Repository.Refresh] is what a
 // server does once a day with the online key, [Repository.Rotate] replaces keys,
-// [Repository.Status] tells what expires when.
+// [Repository.Status] tells what expires when, [Repository.Verify] what is
+// damaged.
 //
 // Whoever wants something from a catalog gets it by [Load]: through a [Source],
 // which may be anybody's, and starting from a root that is trusted. What comes

@@ -17,6 +17,7 @@ type complianceOptions struct {
 	require float64
 	format  string
 	all     bool
+	room    bool // all machines
 }
 
 func newCatalogComplianceCmd(env *env) *cobra.Command {
@@ -28,10 +29,15 @@ func newCatalogComplianceCmd(env *env) *cobra.Command {
 missing, failed, recalled, or has gone since it was applied, and why. It counts
 the products that apply to the system; with --require it ends with exit code 3 if
 fewer than PERCENT of them are as they ought to be. What cannot be found out is
-not compliant.`,
+not compliant.
+
+With --machines it is all machines that serve knows, and with --machine one of
+them: as they were when their last restores were done, since that is when they
+looked.`,
 		Example: `  slipcast catalog compliance --root /
   slipcast catalog compliance --image room-12 --require 95
-  slipcast catalog compliance --image room-12 --format html > room-12.html`,
+  slipcast catalog compliance --image room-12 --format html > room-12.html
+  slipcast catalog compliance --machines --require 100`,
 		Args: operands(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := runCatalogCompliance(cmd.Context(), env, &opt); err != nil {
@@ -44,6 +50,7 @@ not compliant.`,
 	f := cmd.Flags()
 	f.Float64Var(&opt.require, "require", 0, "end with exit code 3 below `PERCENT`")
 	f.StringVar(&opt.format, "format", "table", "print a table, json, csv, or a page of html: `FORMAT`")
+	f.BoolVar(&opt.room, "machines", false, "all machines that serve knows")
 	f.BoolVar(&opt.all, "all", false, "list what is compliant in the table, too")
 	return cmd
 }
@@ -57,11 +64,10 @@ func runCatalogCompliance(ctx context.Context, env *env, opt *complianceOptions)
 	if err != nil {
 		return err
 	}
-	s, err := opt.survey.run(ctx, env, surveyTask{})
+	m, err := opt.matrix(ctx, env)
 	if err != nil {
 		return err
 	}
-	m := plan.Comply([]plan.Report{{Root: opt.survey.title(), Plan: s.Plan, Receipts: s.Receipts}}, plan.ComplyOptions{Now: time.Now()})
 	if err := write(m, env.stdout); err != nil {
 		return err
 	}
@@ -69,6 +75,30 @@ func runCatalogCompliance(ctx context.Context, env *env, opt *complianceOptions)
 		return &partError{fmt.Errorf("%.1f %% of what applies is as it ought to be, and %v %% are required", m.Percent(), opt.require)}
 	}
 	return nil
+}
+
+// matrix looks at the system, or at what machines have told.
+func (opt *complianceOptions) matrix(ctx context.Context, env *env) (*plan.Matrix, error) {
+	f := &opt.survey
+	if opt.room || f.machine.name != "" {
+		if f.root.dir != "" || f.root.disk != "" || f.image != "" || opt.room && f.machine.name != "" {
+			return nil, usagef("which system is meant? --image, --machine, --machines, --root and --disk exclude each other")
+		}
+		return f.machine.matrix(ctx)
+	}
+	s, err := f.run(ctx, env, surveyTask{})
+	if err != nil {
+		return nil, err
+	}
+	return plan.Comply([]plan.Report{{Root: f.title(), Plan: s.Plan, Receipts: s.Receipts}}, plan.ComplyOptions{Now: time.Now()}), nil
+}
+
+// title returns what people call what is judged.
+func (opt *complianceOptions) title() string {
+	if opt.room {
+		return "all machines"
+	}
+	return opt.survey.title()
 }
 
 // writer returns how a matrix is printed.
@@ -85,7 +115,7 @@ func (opt *complianceOptions) writer(json bool) (func(*plan.Matrix, io.Writer) e
 	case "csv":
 		return (*plan.Matrix).WriteCSV, nil
 	case "html":
-		return func(m *plan.Matrix, w io.Writer) error { return m.WritePage(w, opt.survey.title()) }, nil
+		return func(m *plan.Matrix, w io.Writer) error { return m.WritePage(w, opt.title()) }, nil
 	}
 	return nil, usagef("--format: %q is none of table, json, csv and html", plain(format, 100))
 }

@@ -164,20 +164,9 @@ func (c *openCatalog) bundle(id string) (*bundleFile, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", id, err)
 	}
-	b, err := openBundle(f, target)
+	b, err := target.Open(f, f.Size())
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", id, errors.Join(err, f.Close()))
 	}
 	return &bundleFile{b, f}, nil
-}
-
-func openBundle(f bundleSource, target *trust.BundleTarget) (*bundle.Bundle, error) {
-	b, err := bundle.Open(f, f.Size())
-	if err != nil {
-		return nil, err
-	}
-	if b.Digest != target.Digest {
-		return nil, fmt.Errorf("%w: it is not the bundle that was released", bundle.ErrDamaged)
-	}
-	return b, nil
 }

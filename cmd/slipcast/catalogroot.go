@@ -137,10 +137,7 @@ func closeLoops(loops []*blockdev.Loop) (err error) {
 // localMachine describes this machine for conditions and parameters.
 func localMachine(name, mac string) *probe.Machine {
 	inv := hardware.Machine(hardware.Tree{Sys: os.DirFS("/sys"), Proc: os.DirFS("/proc")})
-	return &probe.Machine{
-		Name: name, UUID: inv.UUID, MAC: mac, Vendor: inv.Vendor, Product: inv.Product, Serial: inv.Serial, Board: inv.Board, BIOS: inv.BIOS,
-		Modaliases: inv.Modaliases, Memory: inv.Memory, UEFI: inv.Firmware == "uefi",
-	}
+	return probeMachine(name, mac, &inv)
 }
 
 // A detector tells plans what is on a root.

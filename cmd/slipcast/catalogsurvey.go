@@ -26,6 +26,7 @@ type surveyFlag struct {
 	catalog catalogFlag
 	root    rootFlag
 	image   string
+	machine machineFlag
 	scratch string // folder for what is written to a copy of the image
 }
 
@@ -35,11 +36,14 @@ func addSurveyFlags(cmd *cobra.Command, f *surveyFlag) {
 	addCatalogFlags(cmd, &f.catalog)
 	addRootFlags(cmd, &f.root)
 	cmd.Flags().StringVar(&f.image, "image", "", "the system in `IMAGE`, a file or an image in the store")
+	addMachineFlag(cmd, &f.machine, "the system that the machine `NAME` got last, as if it were on that machine")
 }
 
 // title returns what people call the system.
 func (f *surveyFlag) title() string {
 	switch {
+	case f.machine.name != "":
+		return f.machine.name
 	case f.image != "":
 		return f.image
 	case f.root.disk != "":
@@ -59,6 +63,7 @@ type surveyTask struct {
 	Saved          []byte // a plan that must hold; nil: a new one is made
 	Impact         bool   // find out what the plan changes, too
 	Machines       int
+	Machine        *probe.Machine // that the image is for; nil: none
 }
 
 // A survey is what was found out.
@@ -70,9 +75,9 @@ type survey struct {
 
 // run looks at the system.
 func (f *surveyFlag) run(ctx context.Context, env *env, task surveyTask) (*survey, error) {
-	if f.image != "" {
-		if f.root.dir != "" || f.root.disk != "" {
-			return nil, usagef("which system is meant? --image, --root and --disk exclude each other")
+	if f.image != "" || f.machine.name != "" {
+		if f.root.dir != "" || f.root.disk != "" || f.image != "" && f.machine.name != "" {
+			return nil, usagef("which system is meant? --image, --machine, --root and --disk exclude each other")
 		}
 		return f.runImage(ctx, env, task)
 	}
@@ -108,11 +113,20 @@ func (f *surveyFlag) runImage(ctx context.Context, env *env, task surveyTask) (s
 	if _, err := f.catalog.open(ctx, env); err != nil { // tell what is wrong with it before anything is mounted
 		return nil, err
 	}
-	im, err := openImageFile(ctx, f.image, &imageFlags{storeFlag: f.catalog.storeFlag})
+	ref, digest := f.image, ""
+	if f.machine.name != "" {
+		if ref, digest, task.Machine, err = f.machine.restored(ctx); err != nil {
+			return nil, err
+		}
+	}
+	im, err := openImageFile(ctx, ref, &imageFlags{storeFlag: f.catalog.storeFlag})
 	if err != nil {
 		return nil, err
 	}
 	defer im.Close()
+	if digest != "" && im.Digest.String() != digest {
+		return nil, fmt.Errorf("%s is not the image any more that %s got", ref, f.machine.name)
+	}
 	c, err := bake.NewCopy(im.Image, bake.CopyOptions{Scratch: f.scratch})
 	if err != nil {
 		return nil, err
@@ -139,7 +153,7 @@ func (f *catalogFlag) folder() string {
 	return filepath.Join(f.storeFlag.dir, "catalog")
 }
 
-// surveyImage looks at the root in an image. There is no machine.
+// surveyImage looks at the root in an image.
 func surveyImage(ctx context.Context, r *root.Root, w *bake.Work) (any, error) {
 	var task surveyTask
 	if err := w.Input(&task); err != nil {
@@ -151,7 +165,7 @@ func surveyImage(ctx context.Context, r *root.Root, w *bake.Work) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return task.survey(ctx, catalog, r, nil)
+	return task.survey(ctx, catalog, r, task.Machine)
 }
 
 // survey looks at a root.

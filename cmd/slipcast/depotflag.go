@@ -69,11 +69,44 @@ func depotError(err error) error {
 	return err
 }
 
-// mirroredType and the others document what commands about other stores print.
 func mirroredType() jsonType {
 	return jsonType{"mirrored", "the result of store mirror", append([]jsonField{
 		{name: "url", meaning: "URL as it was given"}, {name: "store", meaning: "its folder"},
 		{name: "bundles", meaning: "how many came"}, {name: "images", meaning: "how many came"}, {name: "chunks", meaning: "how many came"},
 		{name: "fetched_bytes", meaning: "that came"}, {name: "expires", meaning: "when the catalog does, as in RFC 3339"}, {name: "seconds", meaning: "that it took"},
 	}, versionFields()...)}
+}
+
+func exportedType() jsonType {
+	return jsonType{"exported", "the result of store export", append([]jsonField{
+		{name: "dir", meaning: "DIR as it was given"}, {name: "parts", meaning: "list of the names of its parts"}, {name: "list", meaning: "name of the list"},
+		{name: "written_bytes", meaning: "of the parts"}, {name: "bundles", meaning: "how many"}, {name: "images", meaning: "how many"},
+		{name: "chunks", meaning: "how many"}, {name: "seconds", meaning: "that it took"},
+	}, versionFields()...)}
+}
+
+func importedType() jsonType {
+	fields := []jsonField{
+		{name: "store", meaning: "its folder"}, {name: "complete", meaning: "whether the catalog has taken its place; then it has versions and expires"},
+		{name: "parts", meaning: "how many were whole"}, {name: "bundles", meaning: "how many took their place"}, {name: "images", meaning: "how many took their place"},
+		{name: "damaged_parts", meaning: "how many"}, {name: "missing", meaning: "how many things are"}, {name: "seconds", meaning: "that it took"},
+		optional(jsonField{name: "expires", meaning: "when the catalog does, as in RFC 3339"}),
+	}
+	for _, f := range versionFields() {
+		fields = append(fields, optional(f))
+	}
+	return jsonType{"imported", "the result of store import", fields}
+}
+
+func damagedPartType() jsonType {
+	return jsonType{"damaged_part", "one for each part that store import finds to be damaged", []jsonField{
+		{name: "part", meaning: "its path"}, {name: "text", meaning: "for people"}, {name: "lost", meaning: "list of the names of what was not taken from it"},
+	}}
+}
+
+func missingType() jsonType {
+	return jsonType{"missing", "one for each thing that store import still waits for", []jsonField{
+		{name: "id", meaning: "of a bundle, NAME@VERSION of an image, or the catalog"}, {name: "chunks", meaning: "of an image, that are missing; 0 is all of it"},
+		{name: "parts", meaning: "list of the parts that have it; empty if no part has that is known"},
+	}}
 }

@@ -48,7 +48,7 @@ func exitCodes() []exitMeaning {
 		{exitDone, "done"},
 		{exitFailed, "any other failure; verify found differences"},
 		{exitUsage, "wrong arguments, flags or configuration"},
-		{exitPart, "done in part: some receivers failed, what could not be read was left out, or a file system was not grown"},
+		{exitPart, "done in part: some receivers or bundles failed, what could not be read was left out, or less is compliant than is required"},
 		{exitDamaged, "an image, chunk or bundle is damaged, or a file is neither image nor bundle; a catalog is not what was signed"},
 		{exitRefused, "the source, target, system or version in a store was refused, a plan does not hold any more, or an image is not released; nothing was written"},
 		{exitNobody, "nobody answered: no receiver came, no session was found, or the sender or web server was lost"},

@@ -250,7 +250,11 @@ func TestCount(t *testing.T) {
 // The objects that tests and scripts meet are documented; so are those of
 // which they have no instance.
 func TestJSONTypesAreComplete(t *testing.T) {
-	want := []string{"captured", "restored", "verified", "difference", "compared", "image", "mounted", "store", "added", "entry", "removed", "collected", "fault", "store_verified", "boot_file", "boot", "machine", "job", "finding", "dhcp_server", "checked", "session", "receivers", "sent", "offer", "received", "waiting", "progress", "note", "error"}
+	want := []string{"captured", "restored", "verified", "difference", "compared", "image", "mounted",
+		"store", "added", "entry", "removed", "collected", "fault", "store_verified", "mirrored", "exported", "imported", "damaged_part", "missing",
+		"bundle_folder", "bundle_built", "bundle_file", "bundle_test", "plan_step", "plan_product", "plan_bundle", "plan",
+		"compliance_cell", "compliance", "impact", "applied", "failed", "product", "undone", "baked",
+		"catalog", "released", "released_bundle", "released_image", "refreshed", "rotated", "key", "signed", "boot_file", "boot", "machine", "job", "finding", "dhcp_server", "checked", "session", "receivers", "sent", "offer", "received", "waiting", "progress", "note", "error"}
 	var got []string
 	for _, o := range jsonTypes() {
 		got = append(got, o.name)

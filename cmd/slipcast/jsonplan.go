@@ -89,7 +89,7 @@ func appliedType() jsonType {
 }
 
 func failedType() jsonType {
-	return jsonType{"failed", "by catalog apply, for a bundle that did not go on; nothing of it is there", []jsonField{
+	return jsonType{"failed", "by catalog apply, for a bundle of which nothing is there", []jsonField{
 		{name: "bundle", meaning: "its ID"}, {name: "digest", meaning: "of its manifest, in hexadecimal"}, {name: "reason", meaning: "for people"},
 	}}
 }

@@ -87,6 +87,7 @@ func jsonTypes() []jsonType {
 			{name: "store", meaning: "its folder"}, {name: "images", meaning: "how many there are"}, chunks,
 			{name: "frame_bytes", meaning: "of the chunks, compressed"}, {name: "faults", meaning: "how many there are"}, seconds,
 		}},
+		mirroredType(), exportedType(), importedType(), damagedPartType(), missingType(),
 		bundleFolderType(), bundleBuiltType(), bundleType(), bundleTestType(),
 		planStepType(), planProductType(), planBundleType(), planType(), complianceCellType(), complianceType(), impactType(), appliedType(), failedType(), productType(), undoneType(), bakedType(),
 		catalogType(), releasedType(), releasedBundleType(), releasedImageType(), refreshedType(), rotatedType(), keyType(), signedType(),

@@ -168,6 +168,10 @@ func (r *qemuRoom) wantGreeting(name string) {
 	if len(m.Cells) != 1 || m.Cells[0].Product != "greeting" || m.Cells[0].State != wire.CellOK || m.Compliance.Percent != 100 {
 		r.t.Errorf("%s: cells %+v, %+v; want greeting, ok", name, m.Cells, m.Compliance)
 	}
+	r.slipcast("catalog", "compliance", "--machine", name, "--require", "100")
+	if out := r.slipcast("catalog", "plan", "--machine", name); !strings.Contains(out, "greeting@") {
+		r.t.Errorf("%s: the plan for its image is\n%s\nwant greeting, which is not in the image", name, out)
+	}
 }
 
 // A qemuKit is what all rooms share.

@@ -25,6 +25,7 @@ import (
 
 	"slipcast/agent/wire"
 	"slipcast/catalog/trust"
+	"slipcast/fleet"
 	"slipcast/internal/lab"
 )
 
@@ -382,6 +383,43 @@ func (s *labServer) wantEnd(p *labProcess, m *labMachine) {
 	if line := fmt.Sprint(p.awaitText("text", "network boot has ended")["text"]); !strings.Contains(line, " http.scripts=1 ") {
 		s.t.Errorf("its last counters are %s, want the script that was asked for since it was started anew", line)
 	}
+}
+
+// TestRootServeMirror mirrors what a real server has released, with its key and
+// its token; without the token nobody gets anything.
+func TestRootServeMirror(t *testing.T) {
+	s := newLabServer(t)
+	s.serve()
+	key, err := openServerKey(s.state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := fleet.MirrorToken(s.state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := filepath.Join(t.TempDir(), "store")
+	lab.Run(t, s.program, "store", "init", "--store", other)
+	mirror := func(token string) ([]byte, error) {
+		cmd := exec.Command("../../scripts/lab-net", "--name", s.name, "exec", "1", s.program, "store", "mirror", "https://10.83.0.1:8443/store/",
+			"--store", other, "--pin", key.pin, "--trust", filepath.Join(s.store, "catalog/metadata/1.root.json"))
+		cmd.Env = append(os.Environ(), "SLIPCAST_TOKEN="+token)
+		return cmd.CombinedOutput()
+	}
+	for _, wrong := range []string{"", strings.Repeat("0", 32)} {
+		if out, err := mirror(wrong); err == nil {
+			t.Errorf("mirrored with the token %q:\n%s", wrong, out)
+		}
+	}
+	if out, err := mirror(token); err != nil {
+		t.Fatalf("mirroring: %v\n%s", err, out)
+	}
+	for _, store := range []string{s.store, other} {
+		if out := lab.Run(t, s.program, "catalog", "list", "--store", store); !strings.Contains(out, "lab@1") {
+			t.Errorf("the catalog in %s has %s, want lab@1", store, out)
+		}
+	}
+	lab.Run(t, s.program, "store", "verify", "--store", other)
 }
 
 // TestRootServeCheck shows what serve --check says of what is wrong.

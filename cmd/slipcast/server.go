@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
+	"slipcast/catalog/depot"
 	"slipcast/fleet"
 	"slipcast/image"
 	"slipcast/image/store"
@@ -32,14 +33,15 @@ type server struct {
 	opt serveOptions
 	log *slog.Logger
 
-	address  netip.Prefix // ours
-	key      *serverKey
-	token    string // the operator's
-	fleet    *fleet.Fleet
-	store    *store.Store
-	catalog  *serveCatalog
-	sessions *serveSessions
-	boot     *pxe.Server
+	address     netip.Prefix // ours
+	key         *serverKey
+	token       string // the operator's
+	mirrorToken string // of other servers, which mirror the store
+	fleet       *fleet.Fleet
+	store       *store.Store
+	catalog     *serveCatalog
+	sessions    *serveSessions
+	boot        *pxe.Server
 }
 
 // serverLog returns where a server logs: lines for people, objects with
@@ -222,6 +224,9 @@ func (s *server) openState(ctx context.Context) (err error) {
 	if s.token, err = fleet.OperatorToken(s.opt.state); err != nil {
 		return err
 	}
+	if s.mirrorToken, err = fleet.MirrorToken(s.opt.state); err != nil {
+		return err
+	}
 	s.fleet, err = fleet.Open(ctx, filepath.Join(s.opt.state, fleet.File))
 	return err
 }
@@ -305,6 +310,7 @@ func (s *server) handler(images http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/api/v1/agent/", agents.Handler())
 	mux.Handle("/api/v1/images/", agents.Guard(http.StripPrefix("/api/v1/images", images)))
+	mux.Handle("/store/", fleet.Bearer(s.mirrorToken, http.StripPrefix("/store", depot.Handler(s.store.Dir()))))
 	mux.Handle("/", operators.Handler())
 	return mux
 }

@@ -27,7 +27,7 @@ is the newest version.`,
 		},
 	}
 	cmd.AddCommand(newStoreInitCmd(env), newStoreAddCmd(env), newStoreListCmd(env), newStoreRemoveCmd(env), newStoreGCCmd(env), newStoreVerifyCmd(env),
-		newStoreMirrorCmd(env))
+		newStoreMirrorCmd(env), newStoreExportCmd(env), newStoreImportCmd(env))
 	return cmd
 }
 

@@ -3,6 +3,8 @@ package main
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -83,13 +85,15 @@ func TestStoreMirror(t *testing.T) {
 	dir, root := newOriginStore(t)
 	h := depot.Handler(dir)
 	asked := 0
-	server := httptest.NewTLSServer(http.StripPrefix("/store", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := httptest.NewUnstartedServer(http.StripPrefix("/store", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if asked++; r.Header.Get("Authorization") != "Bearer secret" {
 			w.WriteHeader(http.StatusUnauthorized)
 			return
 		}
 		h.ServeHTTP(w, r)
 	})))
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // of those who do not like its certificate
+	server.StartTLS()
 	defer server.Close()
 	sum := sha256.Sum256(server.Certificate().RawSubjectPublicKeyInfo)
 	pin, url := hex.EncodeToString(sum[:]), server.URL+"/store/"

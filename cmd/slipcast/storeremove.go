@@ -81,8 +81,9 @@ func newStoreGCCmd(env *env) *cobra.Command {
 		Use:   "gc",
 		Short: "Free the room of what no image needs",
 		Long: `Gc removes the data that no image in the store needs any more, and what was left
-where slipcast store add was killed. Images may be added and read meanwhile.
-While slipcast store verify runs, it waits.`,
+where slipcast store add was killed, or where a mirror or an import was cut off and
+nobody has gone on with it for a week. Images may be added and read meanwhile. While
+slipcast store verify runs, it waits.`,
 		Example: "  slipcast store gc",
 		Args:    operands(),
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -91,11 +92,16 @@ func mine(dev string) error {
 	return nil
 }
 
+// unmountWait is how long the kernel may take to let go of a device.
+const unmountWait = 30 * time.Second
+
 // Unmounted waits until the kernel has let go of a device whose mounts were
-// closed, for a second at most. A process that another goroutine starts can
-// hold a mount until it runs its program.
+// closed, for half a minute at most. The end of a namespace unmounts in the
+// background, and a process that another goroutine starts can hold a mount until
+// it runs its program; both take seconds where there is more to do than
+// processors.
 func Unmounted(dev string) error {
-	r := claim(dev, os.O_RDONLY)
+	r := claimWithin(dev, os.O_RDONLY, unmountWait)
 	if r.err != nil {
 		return fmt.Errorf("unmounting: %w", refusal(dev, r.err))
 	}

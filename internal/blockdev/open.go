@@ -136,9 +136,12 @@ func openAs(path string, flags int) opened {
 // claim opens a block device for this process alone: with O_EXCL and without
 // O_CREAT the kernel refuses a device that is mounted or claimed, and keeps
 // others from claiming it (open(2)).
-func claim(path string, flags int) opened {
+func claim(path string, flags int) opened { return claimWithin(path, flags, claimWait) }
+
+// claimWithin is claim that waits for a claim of another program to end.
+func claimWithin(path string, flags int, wait time.Duration) opened {
 	var r opened
-	r.err = patiently(func() error {
+	r.err = patientlyFor(wait, func() error {
 		r.file, r.err = os.OpenFile(path, flags|os.O_EXCL, 0)
 		return r.err
 	})
@@ -147,8 +150,10 @@ func claim(path string, flags int) opened {
 
 // patiently calls f until it meets neither a claim nor a lock of another
 // program, for claimWait at most, and returns its last error.
-func patiently(f func() error) error {
-	for end := time.Now().Add(claimWait); ; time.Sleep(claimStep) {
+func patiently(f func() error) error { return patientlyFor(claimWait, f) }
+
+func patientlyFor(wait time.Duration, f func() error) error {
+	for end := time.Now().Add(wait); ; time.Sleep(claimStep) {
 		err := f()
 		held := errors.Is(err, unix.EBUSY) || errors.Is(err, unix.EWOULDBLOCK)
 		if !held || time.Now().After(end) {

@@ -1,0 +1,6 @@
+//go:build !race
+
+package bundle
+
+// raceDetector tells whether tests take ten times as long.
+const raceDetector = false

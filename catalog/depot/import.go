@@ -1,0 +1,213 @@
+package depot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"slipcast/catalog/trust"
+	"slipcast/image/store"
+)
+
+// ImportOptions are for [Import].
+type ImportOptions struct {
+	Root  []byte    // a root that is trusted; may be nil if the store has a catalog
+	Built time.Time // when the program was built: no clock is believed that is behind that
+
+	Begin    func(total int64) // told how many bytes the parts have; may be nil
+	Progress func(bytes int64) // told of bytes that were read; may be nil
+}
+
+// An Imported tells what an Import did.
+type Imported struct {
+	Catalog *trust.Catalog // what the store has now; nil if something is missing
+	Parts   int            // that were whole
+	Bundles int            // that got their place
+	Images  int            // that got their place
+	Faults  []Fault        // what is damaged in parts
+	Missing []Missing      // what has to come before the catalog can take its place
+}
+
+// A Fault is a part that is damaged.
+type Fault struct {
+	Part string   // path
+	Err  error    // the first damage
+	Lost []string // names of pieces that were not taken
+}
+
+// A Missing is something that a catalog names and that has not come as a whole.
+type Missing struct {
+	ID     string   // of the bundle or the image, or "the catalog"
+	Chunks int      // of an image, that are missing; 0 if its version file is
+	Parts  []string // names of the parts that have it; none if no part has that is known
+}
+
+// Import takes the parts of an export at the given paths, in any order, and as many as
+// there are: section 12.3 of docs/bundles.md. What is good in them is kept aside until
+// what it belongs to is whole, in this call or a later one. When nothing is missing the
+// catalog takes its place, as after [Mirror]. That a part is damaged, or something is
+// missing, is no error.
+//
+// An error wraps [ErrNoRoot], [ErrOtherRoot], [store.ErrInUse], [store.ErrExists], or
+// an error of [trust.Load], or is one of the store. It takes memory for two frames, and for
+// each image what image.Open takes.
+func Import(ctx context.Context, s *store.Store, paths []string, opt ImportOptions) (*Imported, error) {
+	y, err := openYard(s)
+	if err != nil {
+		return nil, err
+	}
+	defer y.Close()
+	im := &importer{yard: y, opt: &opt}
+	defer im.close()
+	im.begin(paths)
+	for _, path := range paths {
+		if err := im.part(ctx, path); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	if err := im.finish(ctx); err != nil {
+		return nil, err
+	}
+	return &im.done, nil
+}
+
+// Parts returns the paths of the parts in a folder.
+func Parts(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	var paths []string
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), partEnding) && !e.IsDir() {
+			paths = append(paths, filepath.Join(dir, e.Name()))
+		}
+	}
+	return paths, err
+}
+
+// An importer is one Import under way.
+type importer struct {
+	*yard
+	opt     *ImportOptions
+	done    Imported
+	checker frameChecker
+	list    *list    // of the part that is read, if it has one that is good
+	pending []piece  // of files that were cut, and of which nobody knows yet whether they are good
+	lost    []string // names of pieces
+}
+
+// close frees what im holds.
+func (im *importer) close() { im.checker.Close() }
+
+// begin tells how many bytes the parts have.
+func (im *importer) begin(paths []string) {
+	if im.opt.Begin == nil {
+		return
+	}
+	var total int64
+	for _, path := range paths {
+		total += max(sizeOf(path), 0)
+	}
+	im.opt.Begin(total)
+}
+
+// part takes a part.
+func (im *importer) part(ctx context.Context, path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	im.list, im.pending, im.lost = nil, nil, nil
+	p := newPartReader(ctx, f, im.opt.Progress)
+	for {
+		name, size, err := p.next()
+		if errors.Is(err, io.EOF) {
+			return im.endPart(ctx, path, p)
+		}
+		if err == nil {
+			err = im.member(p, name, size)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// member takes a member of a part. An error is one of the store.
+func (im *importer) member(p *partReader, name string, size int64) error {
+	if name == listName {
+		_, err := p.contents(size, func(r io.Reader) error { im.readList(p, r, size); return nil })
+		return err
+	}
+	piece, err := parsePiece(name, size)
+	if err != nil {
+		p.damaged("%v", err)
+		_, err := p.contents(size, func(io.Reader) error { return nil })
+		return err
+	}
+	var good bool
+	full, err := p.contents(size, func(r io.Reader) error {
+		var err error
+		good, err = im.take(piece, r)
+		return err
+	})
+	if err == nil && (!full || !good) {
+		im.lost = append(im.lost, name)
+		p.damaged("%s is damaged", name)
+	}
+	return err
+}
+
+// readList reads the list of a part.
+func (im *importer) readList(p *partReader, r io.Reader, size int64) {
+	if size > maxList {
+		p.damaged("a list of %d bytes", size)
+		return
+	}
+	text, err := io.ReadAll(r)
+	if err == nil && int64(len(text)) == size {
+		im.list, err = decodeList(text)
+	}
+	if err != nil {
+		p.damaged("%v", err)
+	}
+}
+
+// endPart keeps pieces of files that were cut, if the part is good as a whole; else
+// nobody could tell later which of them is not.
+func (im *importer) endPart(ctx context.Context, path string, p *partReader) error {
+	for _, piece := range im.pending {
+		at := im.waiting(piece.name())
+		if sizeOf(at+newEnding) < 0 {
+			continue // it came twice
+		}
+		if !p.good {
+			im.lost = append(im.lost, piece.name())
+			if err := os.Remove(at + newEnding); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := os.Rename(at+newEnding, at); err != nil {
+			return err
+		}
+		if err := im.join(ctx, piece); err != nil {
+			return err
+		}
+	}
+	if !p.good {
+		slices.Sort(im.lost)
+		im.done.Faults = append(im.done.Faults, Fault{path, p.err, im.lost})
+		return nil
+	}
+	im.done.Parts++
+	if im.list == nil {
+		return nil
+	}
+	return im.noteTaken(filepath.Base(path))
+}

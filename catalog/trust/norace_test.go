@@ -1,0 +1,6 @@
+//go:build !race
+
+package trust
+
+// raceDetector tells whether tests take several times the memory.
+const raceDetector = false

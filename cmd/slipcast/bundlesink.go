@@ -83,6 +83,16 @@ func (s *bundleSink) lacks(n int) bool {
 	return s.files[i].part != nil
 }
 
+// lacking returns how many bytes must come, as long as none has.
+func (s *bundleSink) lacking() (bytes int64) {
+	for i, f := range s.list.files {
+		if s.files[i].part != nil {
+			bytes += f.Size
+		}
+	}
+	return bytes
+}
+
 // put writes piece n, and checks its file if it was the last one. What goes wrong
 // costs the file.
 func (s *bundleSink) put(ctx context.Context, n int, piece []byte) {

@@ -24,6 +24,7 @@ type bundleBench struct {
 	files []trust.File
 	log   bytes.Buffer
 	room  int64
+	left  int64 // bytes that the view expects
 
 	mu    sync.Mutex
 	warns []string
@@ -92,6 +93,7 @@ func (b *bundleBench) session(change func(s *imageSink)) (put int, err error) {
 		if err != nil {
 			return err
 		}
+		b.left = s.view.left
 		numbers := b.numbers()
 		if !plan.Annex {
 			numbers = numbers[:8]
@@ -146,6 +148,13 @@ func TestImageBundles(t *testing.T) {
 				t.Errorf("%d frames came, %v; want %d", put, err, tt.put)
 			}
 			b.want(tt.files...)
+			want := int64(8 << 20)
+			for _, i := range tt.files {
+				want += b.files[i].Size
+			}
+			if b.left != want {
+				t.Errorf("%d bytes are shown to come, want %d", b.left, want)
+			}
 		})
 	}
 }

@@ -65,6 +65,7 @@ func (s *imageSink) annexed(p multicast.Plan) multicast.Plan {
 		s.bundles = nil
 		return p
 	}
+	s.view.expect(s.bundles.lacking())
 	chunks, image := s.im.ChunkCount(), p
 	p.Annex = true
 	p.Sizes = func(n int) int {
@@ -109,6 +110,7 @@ func (s *imageSink) compare(ctx context.Context) error {
 func (s *imageSink) PutFrame(ctx context.Context, n int, frame []byte) error {
 	if chunks := s.m.ChunkCount(); s.bundles != nil && n >= chunks && n < chunks+s.annex.Frames {
 		s.bundles.put(ctx, n-chunks, frame)
+		s.view.add(int64(len(frame)))
 		return nil
 	}
 	if n < 0 || n >= s.m.ChunkCount() {

@@ -21,7 +21,7 @@ type receiveView struct {
 	said    time.Time       // when
 	meter   *progress.Meter // of the present work, nil if there is none
 	work    bool            // the meter is that of frames that come
-	left    int64           // bytes in use that are to come, for that meter
+	left    int64           // bytes in use, and of files, that are to come, for that meter
 	over    bool            // nothing is shown any more
 	told    map[string]bool // notes, by what they are about
 }
@@ -171,6 +171,13 @@ func (v *receiveView) receive(left int64) {
 	defer v.mu.Unlock()
 	v.endMeter(nil)
 	v.left = left
+}
+
+// expect adds bytes of files to what is to come.
+func (v *receiveView) expect(files int64) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.left += files
 }
 
 // startWork starts the meter of frames that come.

@@ -7,7 +7,8 @@
 // Reed-Solomon symbols, of which one repairs different losses at all receivers;
 // what a receiver needs, it tells over its own TLS connection. It may join and
 // leave at any moment. Where multicast does not work, it fetches by HTTPS from
-// the same sender.
+// the same sender. The last frames of a source may be an [Annex], which receivers
+// may do without.
 //
 // Two state machines hold what the protocol decides, without a clock, a socket
 // or a goroutine: a lane decides what the sender sends next, and an assembler

@@ -58,7 +58,7 @@ func (s *bundleSink) prepare(a multicast.Annex) error {
 		if f.Size > room || isHeld(s.dir, f) {
 			continue
 		}
-		part, err := os.OpenFile(heldPath(s.dir, f)+".part", os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+		part, err := os.OpenFile(heldPath(s.dir, f)+".part", os.O_RDWR|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o600)
 		if err != nil {
 			return err
 		}

@@ -138,9 +138,6 @@ func (f *findings) object(o object) {
 }
 
 func (f *findings) product(c wire.Cell) {
-	if c.State == "installed" {
-		c.State = wire.CellOK
-	}
 	if c.Good() {
 		c.Reason = ""
 	}

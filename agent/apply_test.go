@@ -46,7 +46,7 @@ func TestApply(t *testing.T) {
 			}
 			c.Object(object{Type: "progress", Stage: "apply", Done: 5, Total: 10})
 			c.Object(object{Type: "failed", Bundle: "fonts@2-1", Reason: "exit code\x1b 1"})
-			c.Object(object{Type: "product", Product: "reader", State: "installed", Version: "9.3", Reason: "it is there"})
+			c.Object(object{Type: "product", Product: "reader", State: "ok", Version: "9.3", Reason: "it is there"})
 			c.Object(object{Type: "product", Product: "fonts", State: "missing", Severity: "critical", Reason: "its bundle failed"})
 			c.Object(object{Type: "product", Product: "zoom", State: "missing", Reason: "no way from 8.1"})
 			return &childError{exitPart, "applying: fonts@2-1: exit code 1"}
@@ -220,7 +220,7 @@ func TestFindingsAreBounded(t *testing.T) {
 		f := &findings{failed: map[string]string{}}
 		for i := range 3 * wire.MaxCells {
 			f.object(object{Type: "product", Product: fmt.Sprint("p", i), State: "missing", Reason: reason})
-			f.object(object{Type: "product", Product: "p0", State: "installed"})
+			f.object(object{Type: "product", Product: "p0", State: "ok"})
 		}
 		cells := f.cells()
 		if len(cells) > wire.MaxCells || len(cells)+f.left != 3*wire.MaxCells || f.size > maxCells || cells[0].State != wire.CellOK {

@@ -183,6 +183,15 @@ func (opt *ComplyOptions) waive(s *Standing) {
 	}
 }
 
+// Waive lets some of what is not as it ought to be pass, as
+// [ComplyOptions.Waivers] do: for a matrix that was not made by [Comply].
+func (m *Matrix) Waive(list []Waiver) {
+	opt := ComplyOptions{Now: m.Time, Waivers: list}
+	for i := range m.Standings {
+		opt.waive(&m.Standings[i])
+	}
+}
+
 // day returns the day of a moment.
 func day(t time.Time) string { return t.UTC().Format(time.DateOnly) }
 

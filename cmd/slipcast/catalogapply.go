@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -157,6 +158,7 @@ type applying struct {
 	goals  []string // empty: all products
 	steps  []plan.Step
 	values []map[string]string // parameters of each step
+	failed *plan.Receipt       // of the step that failed, nil if none did
 }
 
 // look finds out what is on the root.
@@ -352,6 +354,7 @@ func (a *applying) step(ctx context.Context, s plan.Step, params map[string]stri
 	receipt, err := apply.Apply(ctx, a.root, file.Bundle, opt)
 	meter.Done(err)
 	if err != nil {
+		a.failed = &plan.Receipt{Product: productOf(s.Bundle), Bundle: s.Bundle, Digest: s.Digest, Failed: err.Error()}
 		a.env.result(map[string]any{"type": "failed", "bundle": s.Bundle, "digest": s.Digest, "reason": err.Error()}, false)
 		return err
 	}
@@ -388,7 +391,7 @@ func (a *applying) conclude(ctx context.Context, failed error) error {
 	if ctx.Err() != nil {
 		return cmp.Or(failed, ctx.Err())
 	}
-	found, _, err := a.look(ctx)
+	found, receipts, err := a.look(ctx)
 	if err != nil {
 		return errors.Join(failed, err)
 	}
@@ -396,19 +399,31 @@ func (a *applying) conclude(ctx context.Context, failed error) error {
 	if err != nil {
 		return errors.Join(failed, err)
 	}
+	standings := a.standings(p, receipts)
 	lacking := 0
 	for _, product := range p.Products {
-		a.env.result(productObject(product), false)
+		i := slices.IndexFunc(standings, func(s plan.Standing) bool { return s.Product == product.Name })
+		a.env.result(productObject(standings[i]), false)
 		if !lacks(product, a.goals) {
 			continue
 		}
 		lacking++
-		a.env.note(product.Name, fmt.Sprintf("%s: %s", product.State, product.Reason))
+		a.env.note(product.Name, fmt.Sprintf("%s: %s", standings[i].State, standings[i].Reason))
 	}
 	if failed == nil && lacking > 0 {
 		return &partError{fmt.Errorf("%s: not as the catalog wants it", count(lacking, "product"))}
 	}
 	return failed
+}
+
+// standings judges the products after a run.
+func (a *applying) standings(p *plan.Plan, receipts []apply.Receipt) []plan.Standing {
+	var known []plan.Receipt
+	if a.failed != nil { // which says more than an older receipt of the product
+		known = append(known, *a.failed)
+	}
+	known = append(known, planReceipts(receipts)...)
+	return plan.Comply([]plan.Report{{Plan: p, Receipts: known}}, plan.ComplyOptions{Now: time.Now()}).Standings
 }
 
 // lacks tells whether a product is a goal, which all are if none are named, and
@@ -421,9 +436,9 @@ func lacks(p plan.Product, goals []string) bool {
 }
 
 // productObject returns how a product stands for programs.
-func productObject(p plan.Product) map[string]any {
+func productObject(s plan.Standing) map[string]any {
 	return map[string]any{
-		"type": "product", "product": p.Name, "state": string(p.State), "version": p.Version, "goal": p.Goal,
-		"severity": string(p.Severity), "reason": p.Reason,
+		"type": "product", "product": s.Product, "state": string(s.State), "version": s.Version, "goal": s.Goal,
+		"severity": string(s.Severity), "reason": s.Reason,
 	}
 }

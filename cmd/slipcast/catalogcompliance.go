@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,6 +19,8 @@ type complianceOptions struct {
 	format  string
 	all     bool
 	room    bool // all machines
+	waive   []string
+	waivers []plan.Waiver // that waive says
 }
 
 func newCatalogComplianceCmd(env *env) *cobra.Command {
@@ -50,6 +53,7 @@ looked.`,
 	f := cmd.Flags()
 	f.Float64Var(&opt.require, "require", 0, "end with exit code 3 below `PERCENT`")
 	f.StringVar(&opt.format, "format", "table", "print a table, json, csv, or a page of html: `FORMAT`")
+	f.StringArrayVar(&opt.waive, "waive", nil, "let PRODUCT be as it is until a day: `PRODUCT=YYYY-MM-DD:REASON`; may be given several times")
 	f.BoolVar(&opt.room, "machines", false, "all machines that serve knows")
 	f.BoolVar(&opt.all, "all", false, "list what is compliant in the table, too")
 	return cmd
@@ -62,6 +66,9 @@ func runCatalogCompliance(ctx context.Context, env *env, opt *complianceOptions)
 	}
 	write, err := opt.writer(env.json)
 	if err != nil {
+		return err
+	}
+	if opt.waivers, err = parseWaivers(opt.waive); err != nil {
 		return err
 	}
 	m, err := opt.matrix(ctx, env)
@@ -84,13 +91,31 @@ func (opt *complianceOptions) matrix(ctx context.Context, env *env) (*plan.Matri
 		if f.root.dir != "" || f.root.disk != "" || f.image != "" || opt.room && f.machine.name != "" {
 			return nil, usagef("which system is meant? --image, --machine, --machines, --root and --disk exclude each other")
 		}
-		return f.machine.matrix(ctx)
+		m, err := f.machine.matrix(ctx)
+		m.Waive(opt.waivers)
+		return m, err
 	}
 	s, err := f.run(ctx, env, surveyTask{})
 	if err != nil {
 		return nil, err
 	}
-	return plan.Comply([]plan.Report{{Root: f.title(), Plan: s.Plan, Receipts: s.Receipts}}, plan.ComplyOptions{Now: time.Now()}), nil
+	return plan.Comply([]plan.Report{{Root: f.title(), Plan: s.Plan, Receipts: s.Receipts}}, plan.ComplyOptions{Now: time.Now(), Waivers: opt.waivers}), nil
+}
+
+// parseWaivers reads PRODUCT=YYYY-MM-DD:REASON. The day itself, in UTC,
+// still counts.
+func parseWaivers(list []string) ([]plan.Waiver, error) {
+	var waivers []plan.Waiver
+	for _, text := range list {
+		product, rest, _ := strings.Cut(text, "=")
+		day, reason, _ := strings.Cut(rest, ":")
+		until, err := time.Parse(time.DateOnly, day)
+		if err != nil || product == "" || reason == "" {
+			return nil, usagef("--waive: %q is not PRODUCT=YYYY-MM-DD:REASON", plain(text, 100))
+		}
+		waivers = append(waivers, plan.Waiver{Product: product, Until: until.Add(24*time.Hour - time.Second), By: person(), Reason: reason})
+	}
+	return waivers, nil
 }
 
 // title returns what people call what is judged.

@@ -50,6 +50,14 @@ type heldFiles struct {
 	dir string
 }
 
+// withHeld adds a folder of such files to a catalog; no name is none.
+func withHeld(files catalogFiles, dir string) catalogFiles {
+	if dir == "" {
+		return files
+	}
+	return heldFiles{files, dir}
+}
+
 // Open implements catalogFiles.
 func (h heldFiles) Open(f trust.File) (bundleSource, error) {
 	if !isHeld(h.dir, f) {

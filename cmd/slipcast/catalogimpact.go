@@ -30,16 +30,20 @@ type impactOptions struct {
 func newCatalogImpactCmd(env *env) *cobra.Command {
 	var opt impactOptions
 	cmd := &cobra.Command{
-		Use:   "impact",
+		Use:   "impact [FILE...]",
 		Short: "Tell what the catalog would change on a system",
 		Long: `Impact tells what a plan would change on a system before it runs: the files that
 are new, replaced, edited or removed and whose they are, packages, versions that
 go down, bytes and reboots. It changes nothing. What programs of bundles do,
-nobody knows before: they are listed.`,
+nobody knows before: they are listed.
+
+With FILE it is what these bundles would change if they were released.`,
 		Example: `  slipcast catalog impact --image room-12 --machines 30
-  slipcast catalog impact --root /mnt --bundles reader --all`,
-		Args: operands(),
-		RunE: func(cmd *cobra.Command, _ []string) error {
+  slipcast catalog impact --root /mnt --bundles reader --all
+  slipcast catalog impact reader@9.3-1.slb --image room-12`,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			opt.survey.catalog.unreleased = args
 			if err := runCatalogImpact(cmd.Context(), env, &opt); err != nil {
 				return fmt.Errorf("impact: %w", err)
 			}
@@ -54,12 +58,36 @@ nobody knows before: they are listed.`,
 	return cmd
 }
 
+// goals returns the bundles that are meant: those that are named, or in the files
+// that are given; none are all.
+func (opt *impactOptions) goals() ([]string, error) {
+	goals := opt.bundles
+	if len(goals) > 0 {
+		return goals, nil
+	}
+	for _, path := range opt.survey.catalog.unreleased {
+		b, err := openBundleFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		goals = append(goals, b.Manifest.ID())
+		if err := b.Close(); err != nil {
+			return nil, err
+		}
+	}
+	return goals, nil
+}
+
 // runCatalogImpact plans, and tells what that changes.
 func runCatalogImpact(ctx context.Context, env *env, opt *impactOptions) error {
 	if opt.machines < 1 {
 		return usagef("--machines: %d is not a number from 1", opt.machines)
 	}
-	s, err := opt.survey.run(ctx, env, surveyTask{Goals: opt.bundles, Impact: true, Machines: opt.machines})
+	goals, err := opt.goals()
+	if err != nil {
+		return err
+	}
+	s, err := opt.survey.run(ctx, env, surveyTask{Goals: goals, Impact: true, Machines: opt.machines})
 	if err != nil {
 		return err
 	}

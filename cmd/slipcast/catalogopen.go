@@ -25,6 +25,8 @@ type catalogFlag struct {
 	nonce   string // that it answers
 	machine string // that it is for
 	held    string // folder of files of bundles that are here already; empty: none
+
+	unreleased []string // files of bundles that are looked at as if they were released
 }
 
 // addCatalogFlags adds the flags that all commands have that read a catalog.
@@ -48,6 +50,8 @@ type openCatalog struct {
 	*trust.Catalog
 	files catalogFiles
 	plans *plan.Catalog
+
+	unreleased map[string]string // files of bundles that were not released, by ID
 }
 
 // open reads the catalog and verifies it.
@@ -76,14 +80,61 @@ func (f *catalogFlag) open(ctx context.Context, env *env) (*openCatalog, error) 
 			return nil, err
 		}
 	}
-	plans, err := plan.Compile(planBundles(catalog))
+	c := &openCatalog{Catalog: catalog, files: withHeld(files, f.held), unreleased: map[string]string{}}
+	bundles, err := c.with(planBundles(catalog), f.unreleased)
 	if err != nil {
+		return nil, err
+	}
+	if c.plans, err = plan.Compile(bundles); err != nil {
 		return nil, fmt.Errorf("the catalog in %s: %w", dir, err)
 	}
-	if f.held != "" {
-		files = heldFiles{files, f.held}
+	return c, nil
+}
+
+// with returns the bundles of the catalog and those in files, which are looked at
+// as if they were released, too.
+func (c *openCatalog) with(list []plan.Bundle, files []string) ([]plan.Bundle, error) {
+	for _, path := range files {
+		b, err := openBundleFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		id := b.Manifest.ID()
+		released, err := c.Bundle(id)
+		switch {
+		case c.unreleased[id] != "":
+			err = fmt.Errorf("%s: %s is also in %s", path, id, c.unreleased[id])
+		case err == nil && released.Digest != b.Digest:
+			err = fmt.Errorf("%s: %s: %w", path, id, trust.ErrExists)
+		case err == nil: // the same
+		default:
+			err = nil
+			c.unreleased[id] = path
+			list = append(list, plan.Bundle{Header: b.Manifest.Header, Digest: b.Digest, Size: b.size})
+		}
+		if err := errors.Join(err, b.Close()); err != nil {
+			return nil, err
+		}
 	}
-	return &openCatalog{catalog, files, plans}, nil
+	return list, nil
+}
+
+// openBundleFile opens a bundle that nobody has signed: it is looked at, and
+// nothing of it runs.
+func openBundleFile(path string) (*bundleFile, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	b, err := bundle.Open(f, info.Size())
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return &bundleFile{b, f, info.Size()}, nil
 }
 
 // files returns the files of the catalog in dir, or at that URL.
@@ -148,6 +199,7 @@ func planBundles(c *trust.Catalog) []plan.Bundle {
 type bundleFile struct {
 	*bundle.Bundle
 	file io.Closer
+	size int64 // of the file, in bytes
 }
 
 // Close closes the file.
@@ -156,6 +208,9 @@ func (b *bundleFile) Close() error { return b.file.Close() }
 // bundle opens the file of a bundle, whose manifest must be the one that was
 // signed. What it holds is checked against that while it is read.
 func (c *openCatalog) bundle(id string) (*bundleFile, error) {
+	if path := c.unreleased[id]; path != "" {
+		return openBundleFile(path)
+	}
 	target, err := c.Bundle(id)
 	if err != nil {
 		return nil, err
@@ -168,5 +223,5 @@ func (c *openCatalog) bundle(id string) (*bundleFile, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", id, errors.Join(err, f.Close()))
 	}
-	return &bundleFile{b, f}, nil
+	return &bundleFile{b, f, target.File.Size}, nil
 }

@@ -64,6 +64,7 @@ type surveyTask struct {
 	Impact         bool   // find out what the plan changes, too
 	Machines       int
 	Machine        *probe.Machine // that the image is for; nil: none
+	Unreleased     []string       // paths of bundles that are looked at as if they were released
 }
 
 // A survey is what was found out.
@@ -140,6 +141,12 @@ func (f *surveyFlag) runImage(ctx context.Context, env *env, task surveyTask) (s
 			return nil, err
 		}
 	}
+	for _, path := range f.catalog.unreleased {
+		if path, err = filepath.Abs(path); err != nil {
+			return nil, err
+		}
+		task.Unreleased = append(task.Unreleased, path)
+	}
 	task.Root = im.Digest.String()
 	s = new(survey)
 	return s, c.Run(ctx, bake.Task{Job: surveyJob, Input: task, ReadOnly: true}, s)
@@ -159,7 +166,7 @@ func surveyImage(ctx context.Context, r *root.Root, w *bake.Work) (any, error) {
 	if err := w.Input(&task); err != nil {
 		return nil, err
 	}
-	f := catalogFlag{dir: task.Catalog, root: task.Trust}
+	f := catalogFlag{dir: task.Catalog, root: task.Trust, unreleased: task.Unreleased}
 	f.settle = func() error { return nil }
 	catalog, err := f.open(ctx, &env{stderr: os.Stderr, quiet: true})
 	if err != nil {

@@ -96,7 +96,7 @@ func failedType() jsonType {
 
 func productType() jsonType {
 	return jsonType{"product", "one for each product, by catalog apply at its end", []jsonField{
-		{name: "product", meaning: "NAME or NAME/TRACK"}, {name: "state", meaning: planStates},
+		{name: "product", meaning: "NAME or NAME/TRACK"}, {name: "state", meaning: "as that of a compliance_cell"},
 		{name: "version", meaning: "that is there, or empty"}, {name: "goal", meaning: "ID of the bundle that ought to be there, or empty"},
 		{name: "severity", meaning: "critical, important, moderate, low or empty"}, {name: "reason", meaning: "for people"},
 	}}

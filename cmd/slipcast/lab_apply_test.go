@@ -21,12 +21,12 @@ func TestRootApplyFromServer(t *testing.T) {
 	lab.Tools(t, "mkfs.ext4")
 	s := newRemoteShop(t)
 	disk := labSystem(t)
-	s.wantApply(disk, exitDone, `"type":"applied"`, `"bundle":"reader@9.3.0-1"`, `"product":"reader"`, `"state":"installed"`)
+	s.wantApply(disk, exitDone, `"type":"applied"`, `"bundle":"reader@9.3.0-1"`, `"product":"reader"`, `"state":"ok"`)
 
 	broken := filepath.Join(t.TempDir(), "broken.slb")
 	buildTestBundle(t, broken, "broken", "1.0", "run:\n  - {phase: post, exec: [/no/such/program]}\n")
 	s.sign(trust.ReleaseOptions{Bundles: []string{broken}}, true)
-	s.wantApply(disk, exitFailed, `"type":"failed"`, `"bundle":"broken@1.0-1"`, `"product":"broken"`, `"state":"missing"`, `"product":"reader"`)
+	s.wantApply(disk, exitFailed, `"type":"failed"`, `"bundle":"broken@1.0-1"`, `"product":"broken"`, `"state":"failed"`, `"product":"reader"`)
 
 	dir := lab.Mount(t, disk)
 	if p, err := os.ReadFile(filepath.Join(dir, "opt/reader")); err != nil || !bytes.Equal(p, noise()) {

@@ -12,17 +12,19 @@ import (
 	"slipcast/catalog/sandbox"
 	"slipcast/image"
 	"slipcast/internal/lab"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestMain is the process of a job or of a program, where it is started as one.
 func TestMain(m *testing.M) {
 	switch os.Args[0] {
 	case Arg0:
-		os.Exit(Main(testJobs()))
+		unix.Exit(Main(testJobs())) // at once: the race detector sleeps a second at the end, and its variable is not handed on
 	case killArg0:
 		os.Exit(toBeKilled())
 	case sandbox.Arg0:
-		os.Exit(sandbox.Main())
+		unix.Exit(sandbox.Main()) // at once: the race detector sleeps a second at the end, and its variable is not handed on
 	}
 	os.Exit(m.Run())
 }

@@ -127,10 +127,12 @@ func (x *session) run(ctx context.Context, s *Sender, ln net.Listener, control *
 		beacon.close()
 	}
 	ended := x.result()
-	if errors.Is(err, errOver) {
+	switch {
+	case x.broken != nil: // all have heard of it, which may have ended the session first
+		return x.broken
+	case errors.Is(err, errOver):
 		return ended
-	}
-	if ctx.Err() != nil {
+	case ctx.Err() != nil:
 		return ctx.Err()
 	}
 	return err

@@ -71,6 +71,7 @@ type session struct {
 	idle    time.Time // since when all are over, or zero
 	told    phase     // by the last pulse
 	ended   bool
+	broken  error // why the sender itself cannot go on, or nil
 	address Address
 }
 

@@ -245,6 +245,9 @@ func (x *session) fail(ctx context.Context, err error) {
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	if x.broken == nil {
+		x.broken = err
+	}
 	for _, m := range x.members {
 		if m.control != nil && !m.over() {
 			x.abandon(m, "the sender fails: "+err.Error())

@@ -4,9 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"slipcast/internal/blockdev"
 )
 
 // A driver is how the kernel mounts one kind of file system.
@@ -46,7 +47,7 @@ func (p *probed) mountAt(point *os.File, opt MountOptions, options ...string) er
 	if opt.ReadOnly {
 		options = append(append([]string{"ro"}, d.asIs...), options...)
 	}
-	mountErr := attach(p.Node, d.name, append(options, d.options...), point)
+	mountErr := blockdev.MountAt(point, p.Node, d.name, append(options, d.options...)...)
 	switch {
 	case mountErr == nil:
 		return nil
@@ -68,69 +69,4 @@ func (opt MountOptions) load(modules []string) error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// attach mounts a file system on an open directory.
-func attach(node, fsType string, options []string, point *os.File) error {
-	fs, err := unix.Fsopen(fsType, unix.FSOPEN_CLOEXEC)
-	if err != nil {
-		return fmt.Errorf("fsopen %s: %w", fsType, err)
-	}
-	defer unix.Close(fs)
-	if err := unix.FsconfigSetString(fs, "source", node); err != nil {
-		return fmt.Errorf("source: %w", err)
-	}
-	attributes := unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC | unix.MOUNT_ATTR_NOATIME
-	for _, option := range options {
-		if option == "ro" {
-			attributes |= unix.MOUNT_ATTR_RDONLY
-		}
-		if err := configure(fs, option); err != nil {
-			return fmt.Errorf("option %s: %w%s", option, err, complaint(fs))
-		}
-	}
-	if err := unix.FsconfigCreate(fs); err != nil {
-		return fmt.Errorf("%w%s", err, complaint(fs))
-	}
-	mnt, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, attributes)
-	if err != nil {
-		return fmt.Errorf("fsmount: %w", err)
-	}
-	defer unix.Close(mnt)
-	if err := claimed(node); err != nil {
-		return err
-	}
-	return unix.MoveMount(mnt, "", int(point.Fd()), "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
-}
-
-func configure(fs int, option string) error {
-	if name, value, ok := strings.Cut(option, "="); ok {
-		return unix.FsconfigSetString(fs, name, value)
-	}
-	return unix.FsconfigSetFlag(fs, option)
-}
-
-// complaint returns what the driver says about a mount that failed: a letter
-// for its weight, a blank and the text.
-func complaint(fs int) string {
-	text := make([]byte, 1024)
-	n, err := unix.Read(fs, text)
-	if err != nil || n <= 2 {
-		return ""
-	}
-	return " (" + strings.TrimSpace(string(text[2:n])) + ")"
-}
-
-// claimed makes sure that what was mounted is on this device: btrfs goes by
-// the identity that is written on the disk, and a clone has its original's.
-func claimed(node string) error {
-	f, err := os.OpenFile(node, os.O_RDONLY|unix.O_EXCL, 0)
-	if err == nil {
-		f.Close()
-		return errors.New("the driver mounted another device with the same identity")
-	}
-	if !errors.Is(err, unix.EBUSY) {
-		return err
-	}
-	return nil
 }

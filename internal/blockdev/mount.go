@@ -19,38 +19,9 @@ import (
 // also when the process is killed. After that, [Unmounted] waits for the kernel.
 // The device must not be open as a [Device]: the driver claims it.
 func Mount(dev, fsType string, options ...string) (*os.File, error) {
-	root, err := detached(dev, fsType, options)
+	mnt, err := detached(dev, fsType, options)
 	if err != nil {
 		return nil, err
-	}
-	if err := mine(dev); err != nil {
-		root.Close()
-		return nil, err
-	}
-	return root, nil
-}
-
-func detached(dev, fsType string, options []string) (*os.File, error) {
-	fs, err := unix.Fsopen(fsType, unix.FSOPEN_CLOEXEC)
-	if err != nil {
-		return nil, fmt.Errorf("fsopen %s: %w", fsType, err)
-	}
-	defer unix.Close(fs)
-	if err := unix.FsconfigSetString(fs, "source", dev); err != nil {
-		return nil, fmt.Errorf("%s: source %s: %w", fsType, dev, err)
-	}
-	for _, option := range options {
-		if err := configure(fs, option); err != nil {
-			return nil, fmt.Errorf("%s: option %s: %w%s", fsType, option, err, complaint(fs))
-		}
-	}
-	if err := retry(func() error { return unix.FsconfigCreate(fs) }); err != nil {
-		return nil, fmt.Errorf("%s: %w%s", fsType, err, complaint(fs))
-	}
-	const attributes = unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC | unix.MOUNT_ATTR_NOATIME
-	mnt, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, attributes)
-	if err != nil {
-		return nil, fmt.Errorf("fsmount: %w", err)
 	}
 	defer unix.Close(mnt)
 	root, err := unix.Openat(mnt, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
@@ -58,6 +29,50 @@ func detached(dev, fsType string, options []string) (*os.File, error) {
 		return nil, fmt.Errorf("opening the root directory: %w", err)
 	}
 	return os.NewFile(uintptr(root), "/"), nil
+}
+
+// MountAt mounts like [Mount], on the directory point, in the mount namespace of
+// the thread that calls.
+func MountAt(point *os.File, dev, fsType string, options ...string) error {
+	mnt, err := detached(dev, fsType, options)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(mnt)
+	return unix.MoveMount(mnt, "", int(point.Fd()), "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
+}
+
+// detached returns the descriptor of a mount that has no place, and is of this
+// device.
+func detached(dev, fsType string, options []string) (mnt int, err error) {
+	fs, err := unix.Fsopen(fsType, unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return -1, fmt.Errorf("fsopen %s: %w", fsType, err)
+	}
+	defer unix.Close(fs)
+	if err := unix.FsconfigSetString(fs, "source", dev); err != nil {
+		return -1, fmt.Errorf("%s: source %s: %w", fsType, dev, err)
+	}
+	attributes := unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC | unix.MOUNT_ATTR_NOATIME
+	for _, option := range options {
+		if option == "ro" { // of the file system; of the mount, too
+			attributes |= unix.MOUNT_ATTR_RDONLY
+		}
+		if err := configure(fs, option); err != nil {
+			return -1, fmt.Errorf("%s: option %s: %w%s", fsType, option, err, complaint(fs))
+		}
+	}
+	if err := retry(func() error { return unix.FsconfigCreate(fs) }); err != nil {
+		return -1, fmt.Errorf("%s: %w%s", fsType, err, complaint(fs))
+	}
+	if mnt, err = unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, attributes); err != nil {
+		return -1, fmt.Errorf("fsmount: %w", err)
+	}
+	if err := mine(dev); err != nil {
+		unix.Close(mnt)
+		return -1, err
+	}
+	return mnt, nil
 }
 
 func configure(fs int, option string) error {

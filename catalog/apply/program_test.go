@@ -5,7 +5,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -27,33 +26,10 @@ func busybox(t testing.TB, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	install(t, dir, program, "usr/bin/busybox")
-	install(t, dir, "/bin/true", "usr/lib/systemd/systemd")
+	lab.Install(t, dir, program, "usr/bin/busybox")
+	lab.Install(t, dir, "/bin/true", "usr/lib/systemd/systemd")
 	for _, name := range []string{"sh", "cat", "cp", "rm", "mkdir", "touch", "echo", "chmod", "ln", "timeout", "sync"} {
 		if err := os.Symlink("busybox", filepath.Join(dir, "usr/bin", name)); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-// install copies a program of this system with its libraries.
-func install(t testing.TB, dir, program, to string) {
-	t.Helper()
-	list, _ := exec.Command("ldd", program).CombinedOutput() // it has no exit code for static ones
-	files := map[string]string{program: to}
-	for _, library := range regexp.MustCompile(`/\S+\.so\S*`).FindAllString(string(list), -1) {
-		files[library] = library
-	}
-	for from, to := range files {
-		text, err := os.ReadFile(from)
-		if err != nil {
-			t.Fatal(err)
-		}
-		to = filepath.Join(dir, to)
-		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(to, text, 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}

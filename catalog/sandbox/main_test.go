@@ -6,15 +6,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"slipcast/catalog/root"
 	"slipcast/internal/lab"
-
-	"golang.org/x/sys/unix"
 )
 
 // TestMain lets this program be the first process of its own sandboxes.
@@ -40,13 +39,7 @@ func small(t testing.TB) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	list, _ := exec.Command("ldd", busybox).CombinedOutput() // it has no exit code for static ones
-	for _, library := range regexp.MustCompile(`/\S+`).FindAllString(string(list), -1) {
-		if strings.Contains(library, ".so") {
-			copyInto(t, dir, library, library)
-		}
-	}
-	copyInto(t, dir, busybox, "bin/busybox")
+	lab.Install(t, dir, busybox, "bin/busybox")
 	for name := range strings.Lines(lab.Run(t, "busybox", "--list")) {
 		name = strings.TrimSpace(name)
 		if err := os.Symlink("busybox", filepath.Join(dir, "bin", name)); err != nil && !os.IsExist(err) {
@@ -54,21 +47,6 @@ func small(t testing.TB) string {
 		}
 	}
 	return dir
-}
-
-func copyInto(t testing.TB, dir, from, to string) {
-	t.Helper()
-	text, err := os.ReadFile(from)
-	if err != nil {
-		t.Fatal(err)
-	}
-	to = filepath.Join(dir, to)
-	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(to, text, 0o755); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // over lays an overlay over a folder. It ends with the test, which fails if

@@ -77,17 +77,7 @@ func reportFrames(b *testing.B, f *os.File, parent *image.Image, baked *Baked) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	known := map[image.Digest]bool{}
-	for n := range parent.ChunkCount() {
-		known[parent.ChunkDigest(n)] = true
-	}
-	var changed, size int64
-	for c := range child.Frames() {
-		if !c.Hole && !known[child.ChunkDigest(c.Chunk)] {
-			changed++
-			size += child.FrameSize(c)
-		}
-	}
+	changed, size := freshChunks(child, parent)
 	packed := baked.Stats.Chunks - baked.Stats.Reused - baked.Stats.Zero
 	b.ReportMetric(float64(size)/1e6, "new-MB")
 	b.ReportMetric(float64(changed), "new-chunks")

@@ -7,13 +7,15 @@ import (
 	"slipcast/catalog/apply"
 	"slipcast/catalog/bundle"
 	"slipcast/catalog/plan"
+	"slipcast/catalog/root"
 )
 
 // A fault is an error on its way from one process to another: its text, and
 // which of the errors that callers ask for it wraps.
 type fault struct {
-	Text  string   `json:"text"`
-	Wraps []string `json:"wraps,omitempty"`
+	Text    string             `json:"text"`
+	Wraps   []string           `json:"wraps,omitempty"`
+	Refused *root.RefusedError `json:"refused,omitempty"` // without its Err
 }
 
 // carried are the errors that a fault keeps, by names for the way.
@@ -40,11 +42,25 @@ func newFault(err error) *fault {
 			f.Wraps = append(f.Wraps, name)
 		}
 	}
+	var refused *root.RefusedError
+	if errors.As(err, &refused) {
+		f.Refused = &root.RefusedError{Volume: refused.Volume, Reason: refused.Reason, Detail: refused.Detail}
+	}
 	return f
 }
 
 // Error implements error.
 func (f *fault) Error() string { return f.Text }
+
+// As makes errors.As find the volume that was refused.
+func (f *fault) As(target any) bool {
+	refused, ok := target.(**root.RefusedError)
+	if !ok || f.Refused == nil {
+		return false
+	}
+	*refused = f.Refused
+	return true
+}
 
 // Is makes errors.Is find what the error wrapped before it went its way.
 func (f *fault) Is(target error) bool {

@@ -184,3 +184,19 @@ func unpack(t testing.TB, im *image.Image) string {
 	}
 	return path
 }
+
+// freshChunks returns how many chunks of the child its parent does not have
+// anywhere, and the bytes of their frames: what a store keeps of the child.
+func freshChunks(child, parent *image.Image) (n int, size int64) {
+	known := map[image.Digest]bool{}
+	for i := range parent.ChunkCount() {
+		known[parent.ChunkDigest(i)] = true
+	}
+	for c := range child.Frames() {
+		if !c.Hole && !known[child.ChunkDigest(c.Chunk)] {
+			n++
+			size += child.FrameSize(c)
+		}
+	}
+	return n, size
+}

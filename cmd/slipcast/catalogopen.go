@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -59,10 +58,7 @@ func (f *catalogFlag) open(ctx context.Context, env *env) (*openCatalog, error) 
 	if err := f.settle(); err != nil {
 		return nil, err
 	}
-	dir := f.dir
-	if dir == "" {
-		dir = filepath.Join(f.storeFlag.dir, "catalog")
-	}
+	dir := f.folder()
 	files, err := f.files(ctx, dir)
 	if err != nil {
 		return nil, err

@@ -55,16 +55,18 @@ func (f *surveyFlag) title() string {
 // A surveyTask says what is found out. It is handed to the process that has the
 // image mounted, as JSON.
 type surveyTask struct {
-	Catalog, Trust string // paths of the folder and of the root that is trusted; that may be empty
-	Root           string // digest of the image
-	Goals          []string
-	Params         map[string]map[string]string
-	Downgrade      bool
-	Saved          []byte // a plan that must hold; nil: a new one is made
-	Impact         bool   // find out what the plan changes, too
-	Machines       int
-	Machine        *probe.Machine // that the image is for; nil: none
-	Unreleased     []string       // paths of bundles that are looked at as if they were released
+	Catalog    string // path of the folder, or its URL
+	Pin        pin    // of the server at that URL
+	Trust      string // path of the root that is trusted; empty: the folder's own
+	Root       string // digest of the image
+	Goals      []string
+	Params     map[string]map[string]string
+	Downgrade  bool
+	Saved      []byte // a plan that must hold; nil: a new one is made
+	Impact     bool   // find out what the plan changes, too
+	Machines   int
+	Machine    *probe.Machine // that the image is for; nil: none
+	Unreleased []string       // paths of bundles that are looked at as if they were released
 }
 
 // A survey is what was found out.
@@ -133,8 +135,10 @@ func (f *surveyFlag) runImage(ctx context.Context, env *env, task surveyTask) (s
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
-	if task.Catalog, err = filepath.Abs(f.catalog.folder()); err != nil {
-		return nil, err
+	if task.Catalog, task.Pin = f.catalog.folder(), f.catalog.pin; !isRemote(task.Catalog) {
+		if task.Catalog, err = filepath.Abs(task.Catalog); err != nil {
+			return nil, err
+		}
 	}
 	if f.catalog.root != "" {
 		if task.Trust, err = filepath.Abs(f.catalog.root); err != nil {
@@ -152,7 +156,7 @@ func (f *surveyFlag) runImage(ctx context.Context, env *env, task surveyTask) (s
 	return s, c.Run(ctx, bake.Task{Job: surveyJob, Input: task, ReadOnly: true}, s)
 }
 
-// folder returns the folder of the catalog.
+// folder returns the folder of the catalog, or its URL.
 func (f *catalogFlag) folder() string {
 	if f.dir != "" {
 		return f.dir
@@ -166,7 +170,7 @@ func surveyImage(ctx context.Context, r *root.Root, w *bake.Work) (any, error) {
 	if err := w.Input(&task); err != nil {
 		return nil, err
 	}
-	f := catalogFlag{dir: task.Catalog, root: task.Trust, unreleased: task.Unreleased}
+	f := catalogFlag{dir: task.Catalog, pin: task.Pin, root: task.Trust, unreleased: task.Unreleased}
 	f.settle = func() error { return nil }
 	catalog, err := f.open(ctx, &env{stderr: os.Stderr, quiet: true})
 	if err != nil {

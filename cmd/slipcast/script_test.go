@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -133,6 +135,7 @@ func scriptCommands() map[string]scriptCommand {
 		"sparse":   scriptSparse,
 		"swapon":   scriptSwapon,
 		"text":     scriptText,
+		"web":      scriptWeb,
 	}
 }
 
@@ -307,4 +310,12 @@ func prose() []byte {
 		fmt.Fprintf(&b, "%d machines become disk %x; ", i, i*i*2654435761)
 	}
 	return b.Bytes()[:1<<20]
+}
+
+// scriptWeb (web DIR) serves a folder until the script ends; its URL is in WEB.
+func scriptWeb(ts *testscript.TestScript, neg bool, args []string) {
+	wantArgs(ts, !neg && len(args) == 1, "web DIR")
+	server := httptest.NewServer(http.FileServer(http.Dir(ts.MkAbs(args[0]))))
+	ts.Defer(server.Close)
+	ts.Setenv("WEB", server.URL)
 }

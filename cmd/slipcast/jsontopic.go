@@ -81,11 +81,14 @@ func jsonTypes() []jsonType {
 		}},
 		{"fault", "one for each thing in the store that is damaged", []jsonField{
 			{name: "path", meaning: "of its file"}, {name: "text", meaning: "for people"},
-			{name: "image", meaning: "NAME@VERSION, if it is an image and not a chunk", optional: true},
+			{name: "image", meaning: "NAME@VERSION, if it is an image and neither a chunk nor of the catalog", optional: true},
 		}},
 		{"store_verified", "the result of store verify", []jsonField{
 			{name: "store", meaning: "its folder"}, {name: "images", meaning: "how many there are"}, chunks,
-			{name: "frame_bytes", meaning: "of the chunks, compressed"}, {name: "faults", meaning: "how many there are"}, seconds,
+			{name: "frame_bytes", meaning: "of the chunks, compressed"},
+			{name: "bundles", meaning: "of the catalog in the store, whose files were checked"}, {name: "bundle_bytes", meaning: "of these"},
+			{name: "missing_bundles", meaning: "that a mirror has not fetched yet"},
+			{name: "faults", meaning: "how many there are"}, seconds,
 		}},
 		mirroredType(), exportedType(), importedType(), damagedPartType(), missingType(),
 		bundleFolderType(), bundleBuiltType(), bundleType(), bundleTestType(),

@@ -62,7 +62,7 @@ func runStoreVerify(ctx context.Context, env *env, where *storeFlag) error {
 	took := time.Since(began)
 	env.result(map[string]any{
 		"type": "store_verified", "store": s.Dir(), "images": v.Images, "chunks": v.Frames, "frame_bytes": v.Bytes,
-		"faults": len(faults), "seconds": took.Seconds(),
+		"bundles": bundles.Bundles, "bundle_bytes": bundles.Bytes, "missing_bundles": bundles.Missing, "faults": len(faults), "seconds": took.Seconds(),
 	}, false)
 	if len(faults) > 0 {
 		return fmt.Errorf("%w: found %s in %s", image.ErrDamaged, count(len(faults), "fault"), s.Dir())

@@ -114,7 +114,7 @@ func TestRootFreshLinux(t *testing.T) {
 			node := lab.Partition(t, d.dev, 1)
 			lab.Run(t, tt.mkfs[0], append(tt.mkfs[1:], node)...)
 			dir := lab.Mount(t, node)
-			makeTree(t, dir, linux())
+			lab.Plant(t, dir, linux())
 			label(t, dir)
 			lab.Fill(t, filepath.Join(dir, "srv"), 3*mib, 1)
 			lab.Unmount(t, dir)
@@ -170,9 +170,9 @@ func TestRootFreshSubvolumes(t *testing.T) {
 	top := lab.Mount(t, node)
 	for _, name := range []string{"@", "snapshot", "default"} {
 		lab.Run(t, "btrfs", "subvolume", "create", filepath.Join(top, name))
-		makeTree(t, filepath.Join(top, name), linux())
+		lab.Plant(t, filepath.Join(top, name), linux())
 	}
-	makeTree(t, filepath.Join(top, "root"), linux()) // a folder, and no subvolume
+	lab.Plant(t, filepath.Join(top, "root"), linux()) // a folder, and no subvolume
 	lab.Run(t, "btrfs", "subvolume", "set-default", filepath.Join(top, "default"))
 	lab.Unmount(t, top)
 	before := tree(t, node, nil, "-o", "subvolid=5")
@@ -201,7 +201,7 @@ func TestRootFreshOthers(t *testing.T) {
 	data := lab.Partition(t, d.dev, 1)
 	lab.Run(t, "mkfs.ext4", "-q", data)
 	dir := lab.Mount(t, data)
-	makeTree(t, dir, map[string]string{"home/user/etc/passwd": "x", "etc/nothing": "x"})
+	lab.Plant(t, dir, map[string]string{"home/user/etc/passwd": "x", "etc/nothing": "x"})
 	lab.Unmount(t, dir)
 	if err := os.WriteFile(lab.Partition(t, d.dev, 2), []byte("LUKS\xba\xbe\x00\x02"), 0); err != nil {
 		t.Fatal(err)
@@ -236,7 +236,7 @@ func TestRootFreshReadOnly(t *testing.T) {
 	node := lab.Partition(t, d.dev, 1)
 	lab.Run(t, "mkfs.ext4", "-q", node)
 	dir := lab.Mount(t, node)
-	makeTree(t, dir, linux())
+	lab.Plant(t, dir, linux())
 	lab.Unmount(t, dir)
 	lab.Run(t, "tune2fs", "-O", "read-only", node)
 	got, err := d.run(t)
@@ -250,7 +250,7 @@ func TestRootFreshMounted(t *testing.T) {
 	node := lab.Partition(t, d.dev, 1)
 	lab.Run(t, "mkfs.ext4", "-q", node)
 	dir := lab.Mount(t, node)
-	makeTree(t, dir, linux())
+	lab.Plant(t, dir, linux())
 	before := lab.Tree(t, dir)
 	if got, err := d.run(t); err == nil || len(got.Changed) > 0 {
 		t.Errorf("Run = %+v, %v, want that it is mounted", got, err)
@@ -274,7 +274,7 @@ func TestRootFreshLoader(t *testing.T) {
 	node := lab.Partition(t, d.dev, 2)
 	lab.Run(t, "mkfs.fat", node)
 	dir := lab.Mount(t, node, "-o", "iocharset=ascii")
-	makeTree(t, dir, map[string]string{"EFI/debian/shimx64.efi": "x", "EFI/debian/grubx64.efi": "x", "EFI/BOOT/BOOTX64.EFI": "x"})
+	lab.Plant(t, dir, map[string]string{"EFI/debian/shimx64.efi": "x", "EFI/debian/grubx64.efi": "x", "EFI/BOOT/BOOTX64.EFI": "x"})
 	lab.Unmount(t, dir)
 	p := d.table(t).Partitions[1]
 	before := read(t, d.file)
@@ -297,7 +297,7 @@ func TestRootFreshAnswer(t *testing.T) {
 	node := lab.Partition(t, d.dev, 1)
 	lab.Run(t, "mkfs.ntfs", "-q", "-F", "-Q", node)
 	dir := lab.Mount(t, node, "-t", "ntfs3")
-	makeTree(t, dir, map[string]string{"Windows/System32/x": "x", "Windows/Panther/UNATTEND.XML": "old"})
+	lab.Plant(t, dir, map[string]string{"Windows/System32/x": "x", "Windows/Panther/UNATTEND.XML": "old"})
 	lab.Unmount(t, dir)
 	for range 2 {
 		got, err := d.run(t)

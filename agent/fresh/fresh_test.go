@@ -14,29 +14,6 @@ import (
 	"slipcast/partition"
 )
 
-// makeTree makes files below dir: their contents by path, "-> X" for a link to
-// X, "folder" for a path that ends with a slash.
-func makeTree(t testing.TB, dir string, files map[string]string) {
-	t.Helper()
-	for path, text := range files {
-		name := filepath.Join(dir, path)
-		err := os.MkdirAll(filepath.Dir(name), 0o755)
-		to, link := strings.CutPrefix(text, "-> ")
-		switch {
-		case err != nil:
-		case strings.HasSuffix(path, "/"):
-			err = os.MkdirAll(name, 0o755)
-		case link:
-			err = os.Symlink(to, name)
-		default:
-			err = os.WriteFile(name, []byte(text), 0o644)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
 // linux is a Linux system with everything that is made fresh.
 func linux() map[string]string {
 	return map[string]string{
@@ -149,7 +126,7 @@ func checkIdentity(t *testing.T, dir string) {
 
 func TestRenew(t *testing.T) {
 	dir := t.TempDir()
-	makeTree(t, dir, linux())
+	lab.Plant(t, dir, linux())
 	before := lab.Tree(t, dir)
 	r, errs := renew(t, dir, Options{Hostname: "pc1", Fresh: true})
 	if len(errs) > 0 || len(r.result.Notes) > 0 {
@@ -165,11 +142,11 @@ func TestRenew(t *testing.T) {
 // A second run changes the keys alone, and clears away what a power cut left.
 func TestRenewAgain(t *testing.T) {
 	dir := t.TempDir()
-	makeTree(t, dir, linux())
+	lab.Plant(t, dir, linux())
 	opt := Options{Hostname: "pc1", Fresh: true}
 	renew(t, dir, opt)
 	before := lab.Tree(t, dir)
-	makeTree(t, dir, map[string]string{"etc/hostname" + partial: "p", "etc/machine-id" + partial: ""})
+	lab.Plant(t, dir, map[string]string{"etc/hostname" + partial: "p", "etc/machine-id" + partial: ""})
 	r, errs := renew(t, dir, opt)
 	if len(errs) > 0 {
 		t.Fatal(errs)
@@ -188,7 +165,7 @@ func TestRenewAgain(t *testing.T) {
 
 func TestRenewNameAlone(t *testing.T) {
 	dir := t.TempDir()
-	makeTree(t, dir, linux())
+	lab.Plant(t, dir, linux())
 	before := lab.Tree(t, dir)
 	r, errs := renew(t, dir, Options{Hostname: "pc2.other.net"})
 	if len(errs) > 0 || len(r.result.Changed) != 2 {
@@ -206,7 +183,7 @@ func TestRenewNameAlone(t *testing.T) {
 
 func TestRenewWithoutSystemd(t *testing.T) {
 	dir := t.TempDir()
-	makeTree(t, dir, map[string]string{"etc/passwd": "root", "etc/machine-id": "0123456789abcdef0123456789abcdef\n"})
+	lab.Plant(t, dir, map[string]string{"etc/passwd": "root", "etc/machine-id": "0123456789abcdef0123456789abcdef\n"})
 	if _, errs := renew(t, dir, Options{Fresh: true}); len(errs) > 0 {
 		t.Fatal(errs)
 	}
@@ -216,7 +193,7 @@ func TestRenewWithoutSystemd(t *testing.T) {
 // A volume that is the /var of a system has only that part.
 func TestRenewVar(t *testing.T) {
 	dir := t.TempDir()
-	makeTree(t, dir, map[string]string{
+	lab.Plant(t, dir, map[string]string{
 		"cache/": "", "log/": "", "spool/": "", "lib/dhcp/x.leases": "", "lib/systemd/random-seed": "", "lib/dbus/machine-id": "x",
 	})
 	r, errs := renew(t, dir, Options{Hostname: "pc1", Fresh: true})
@@ -232,7 +209,7 @@ func TestRenewVar(t *testing.T) {
 // Ownership, mode and label are those of the file that was there.
 func TestReplaceKeepsAccess(t *testing.T) {
 	dir := t.TempDir()
-	makeTree(t, dir, map[string]string{"x": "old"})
+	lab.Plant(t, dir, map[string]string{"x": "old"})
 	name := filepath.Join(dir, "x")
 	if err := os.Chmod(name, 0o640); err != nil {
 		t.Fatal(err)
@@ -261,7 +238,7 @@ func openDir(t testing.TB, dir string) *folder {
 // it is left as it is.
 func TestHostile(t *testing.T) {
 	outside := t.TempDir()
-	makeTree(t, outside, map[string]string{"etc/hostname": "outside", "victim": "outside", "lib/dhcp/x": "outside"})
+	lab.Plant(t, outside, map[string]string{"etc/hostname": "outside", "victim": "outside", "lib/dhcp/x": "outside"})
 	before := lab.Tree(t, outside)
 	tests := []struct {
 		name string
@@ -280,8 +257,8 @@ func TestHostile(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := t.TempDir()
-			makeTree(t, dir, map[string]string{"etc/passwd": "root"})
-			makeTree(t, dir, tt.bad)
+			lab.Plant(t, dir, map[string]string{"etc/passwd": "root"})
+			lab.Plant(t, dir, tt.bad)
 			was := lab.Tree(t, dir)
 			r, errs := renew(t, dir, Options{Hostname: "pc1", Fresh: true})
 			if len(errs) > 0 || !strings.Contains(strings.Join(r.result.Notes, "\n"), tt.note) {
@@ -299,7 +276,7 @@ func TestHostile(t *testing.T) {
 
 func TestHostileFIFO(t *testing.T) {
 	dir := t.TempDir()
-	makeTree(t, dir, map[string]string{"etc/passwd": "root"})
+	lab.Plant(t, dir, map[string]string{"etc/passwd": "root"})
 	for _, name := range []string{"etc/hosts", "etc/hostname", "etc/machine-id"} {
 		if err := unix.Mkfifo(filepath.Join(dir, name), 0o644); err != nil {
 			t.Fatal(err)
@@ -320,7 +297,7 @@ func TestNoSystem(t *testing.T) {
 		"no var": {"lib/": "", "cache/": "", "log/": ""},
 	} {
 		dir := t.TempDir()
-		makeTree(t, dir, files)
+		lab.Plant(t, dir, files)
 		if under, ok := systemIn(openDir(t, dir).File); ok {
 			t.Errorf("%s: systemIn = %q, %v, want no system", name, under, ok)
 		}
@@ -329,7 +306,7 @@ func TestNoSystem(t *testing.T) {
 
 func TestRemoveAllDepth(t *testing.T) {
 	dir := t.TempDir()
-	makeTree(t, dir, map[string]string{"x/" + strings.Repeat("d/", maxDepth) + "file": ""})
+	lab.Plant(t, dir, map[string]string{"x/" + strings.Repeat("d/", maxDepth) + "file": ""})
 	if err := openDir(t, dir).removeAll("x", maxDepth); err == nil || !strings.Contains(err.Error(), "too deep") {
 		t.Errorf("removeAll = %v, want too deep", err)
 	}

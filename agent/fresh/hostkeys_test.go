@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"golang.org/x/crypto/ssh"
+
+	"slipcast/internal/lab"
 )
 
 // checkHostKey checks a pair of keys in files.
@@ -32,7 +34,7 @@ func checkHostKey(t *testing.T, name, kind, comment string) {
 
 func TestRenewHostKeys(t *testing.T) {
 	dir := t.TempDir()
-	makeTree(t, dir, map[string]string{
+	lab.Plant(t, dir, map[string]string{
 		"etc/passwd": "root", "etc/hostname": "golden\n", "etc/ssh/ssh_host_ecdsa_key": "old", "etc/ssh/ssh_host_rsa_key": "old",
 		"etc/ssh/ssh_host_ecdsa_key-cert.pub": "certificate",
 	})

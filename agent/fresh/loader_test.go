@@ -3,6 +3,8 @@ package fresh
 import (
 	"slices"
 	"testing"
+
+	"slipcast/internal/lab"
 )
 
 func TestLoaders(t *testing.T) {
@@ -31,7 +33,7 @@ func TestLoaders(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := t.TempDir()
-			makeTree(t, dir, tt.files)
+			lab.Plant(t, dir, tt.files)
 			got, err := loaders(openDir(t, dir), tt.arch)
 			if err != nil || !slices.Equal(got, tt.want) {
 				t.Errorf("loaders = %q, %v, want %q", got, err, tt.want)

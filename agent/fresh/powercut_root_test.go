@@ -26,7 +26,7 @@ func TestRootFreshPowerCut(t *testing.T) {
 	node := lab.Partition(t, d.dev, 1)
 	lab.Run(t, "mkfs.ext4", "-q", node)
 	dir := lab.Mount(t, node)
-	makeTree(t, dir, linux())
+	lab.Plant(t, dir, linux())
 	lab.Unmount(t, dir)
 	old := tree(t, node, nil)
 	var copies []string

@@ -33,7 +33,7 @@ func TestPlaceAnswer(t *testing.T) {
 		"WINDOWS/panther/Unattend.XML": {"WINDOWS/panther/Unattend.XML": "old", "WINDOWS/panther/setupact.log": "log"},
 	} {
 		dir := t.TempDir()
-		makeTree(t, dir, files)
+		lab.Plant(t, dir, files)
 		before := lab.Tree(t, dir)
 		r := place(t, dir, Options{Answer: answer, Hostname: "PC1"})
 		if got, want := read(t, dir, file), strings.ReplaceAll(answer, hostnameMark, "PC1"); got != want {
@@ -56,7 +56,7 @@ func TestPlaceAnswer(t *testing.T) {
 
 func TestAnswerDoubts(t *testing.T) {
 	dir := t.TempDir()
-	makeTree(t, dir, map[string]string{"Windows/Panther/Unattend/unattend.xml": "other"})
+	lab.Plant(t, dir, map[string]string{"Windows/Panther/Unattend/unattend.xml": "other"})
 	r := place(t, dir, Options{Answer: answer, Hostname: "a-name-of-16-char"})
 	if notes := strings.Join(r.result.Notes, "\n"); !strings.Contains(notes, "more than the 15") || !strings.Contains(notes, "takes it first") {
 		t.Errorf("notes are %q, want two", notes)
@@ -82,7 +82,7 @@ func TestIsWindows(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := t.TempDir()
-			makeTree(t, dir, tt.files)
+			lab.Plant(t, dir, tt.files)
 			got, err := isWindows(openDir(t, dir).File)
 			var left *leftError
 			if tt.left != "" && (!errors.As(err, &left) || !strings.Contains(left.Error(), tt.left)) || tt.left == "" && err != nil || got != tt.want {

@@ -19,6 +19,7 @@ import (
 	"slipcast/catalog/trust"
 	"slipcast/image"
 	"slipcast/image/store"
+	"slipcast/internal/durable"
 )
 
 // DefaultPart is how long a part is at most when nobody says otherwise: 3.9 GiB,
@@ -398,7 +399,7 @@ func (e *exporter) writeFile(name string, fill func(io.Writer) error) error {
 	if err := os.Rename(at+partialEnding, at); err != nil {
 		return err
 	}
-	return syncDir(e.dir)
+	return durable.SyncDir(e.dir)
 }
 
 // A partWriter writes members. After an error it writes nothing any more.

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"slipcast/catalog/trust"
+	"slipcast/internal/durable"
 )
 
 // Bounds of metadata in bytes, section 7.3.
@@ -240,7 +241,7 @@ func (y *yard) publish(ctx context.Context, e *edition) error {
 			return err
 		}
 	}
-	return errors.Join(syncDir(y.place(catalogFolder)), syncDir(y.store.Dir()))
+	return errors.Join(durable.SyncDir(y.place(catalogFolder)), durable.SyncDir(y.store.Dir()))
 }
 
 // put writes a file of metadata, unless it is there.

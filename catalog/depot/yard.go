@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"slipcast/image/store"
+	"slipcast/internal/durable"
 )
 
 // A yard is a store and its folder mirror, where what comes waits until it has its
@@ -79,23 +80,7 @@ func (y *yard) settle(from, path string) error {
 	if err := os.MkdirAll(filepath.Dir(to), 0o777); err != nil {
 		return err
 	}
-	if err := os.Rename(from, to); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(to))
-}
-
-// syncDir makes the names in a folder last.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	err = d.Sync()
-	if errors.Is(err, unix.EINVAL) { // not every file system knows it
-		err = nil
-	}
-	return errors.Join(err, d.Close())
+	return durable.Rename(from, to)
 }
 
 // sizeOf returns the length of the plain file at path, -1 if there is none.

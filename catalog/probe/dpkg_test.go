@@ -117,7 +117,7 @@ func TestRootDpkg(t *testing.T) {
 	lab.Root(t)
 	lab.Tools(t, "dpkg", "dpkg-deb", "dpkg-query")
 	dir := t.TempDir()
-	plant(t, dir, tree{"var/lib/dpkg/status": "", "var/lib/dpkg/info/": "", "var/lib/dpkg/updates/": "", "var/lib/dpkg/available": ""})
+	lab.Plant(t, dir, tree{"var/lib/dpkg/status": "", "var/lib/dpkg/info/": "", "var/lib/dpkg/updates/": "", "var/lib/dpkg/available": ""})
 	dpkg := func(args ...string) {
 		t.Helper()
 		lab.Run(t, "dpkg", append([]string{"--root=" + dir, "--force-not-root", "--force-script-chrootless", "--log=/dev/null"}, args...)...)
@@ -179,7 +179,7 @@ func buildDeb(t *testing.T, name, version string) string {
 	t.Helper()
 	dir := t.TempDir()
 	control := fmt.Sprintf("Package: %s\nVersion: %s\nArchitecture: all\nMaintainer: x <x@example.com>\nDescription: x\n Version: 99\n", name, version)
-	plant(t, dir, tree{"DEBIAN/control": control, "usr/share/" + name: version})
+	lab.Plant(t, dir, tree{"DEBIAN/control": control, "usr/share/" + name: version})
 	file := filepath.Join(t.TempDir(), name+".deb")
 	lab.Run(t, "dpkg-deb", "--root-owner-group", "-Zgzip", "-b", dir, file)
 	if _, err := os.Stat(file); err != nil {

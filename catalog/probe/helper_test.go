@@ -7,34 +7,11 @@ import (
 	"testing"
 
 	"slipcast/catalog/root"
+	"slipcast/internal/lab"
 )
 
-// A tree is files by their path: contents, or a link if it begins with "-> ",
-// or a directory if the path ends in a slash.
+// A tree is files by their path, see [lab.Plant].
 type tree map[string]string
-
-// plant writes files below dir.
-func plant(t testing.TB, dir string, files tree) {
-	t.Helper()
-	for name, contents := range files {
-		path := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		var err error
-		switch to, link := strings.CutPrefix(contents, "-> "); {
-		case strings.HasSuffix(name, "/"):
-			err = os.MkdirAll(path, 0o755)
-		case link:
-			err = os.Symlink(to, path)
-		default:
-			err = os.WriteFile(path, []byte(contents), 0o644)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-}
 
 // open opens the tree at dir as a root.
 func open(t testing.TB, dir string) *root.Root {
@@ -55,7 +32,7 @@ func open(t testing.TB, dir string) *root.Root {
 func probesOf(t testing.TB, files tree) *Probes {
 	t.Helper()
 	dir := t.TempDir()
-	plant(t, dir, files)
+	lab.Plant(t, dir, files)
 	return New(open(t, dir), nil)
 }
 

@@ -8,11 +8,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"slipcast/internal/lab"
 )
 
 func TestFollow(t *testing.T) {
 	dir := t.TempDir()
-	plant(t, dir, tree{
+	lab.Plant(t, dir, tree{
 		"etc/os-release": "-> ../usr/lib/os-release", "usr/lib/os-release": "ID=debian\n", "lib": "-> usr/lib", "var/run": "-> /run", "run/pid": "1",
 		"etc/passwd": "inside", "up": "-> ../../../../etc/passwd", "absolute": "-> /etc/passwd", "loop": "-> loop", "ping": "-> pong", "pong": "-> ping",
 		"dangling": "-> nowhere/else", "soon": "-> etc/soon", "usr/lib/x/back": "-> ../../../lib/../lib/./os-release", "dots": "-> etc//../etc/./passwd",
@@ -45,7 +47,7 @@ func TestFollow(t *testing.T) {
 func TestFiles(t *testing.T) {
 	dir := t.TempDir()
 	long := strings.Repeat("x", maxText+10)
-	plant(t, dir, tree{
+	lab.Plant(t, dir, tree{
 		"etc/motd": "hello\n", "etc/long": long, "etc/link": "-> motd", "etc/dangling": "-> no", "etc/loop": "-> loop", "etc/dir/": "", "etc/empty": "",
 		"etc/app.ini": "[a]\nkey = value\n", "outside": "-> " + strings.Repeat("../", 30) + "etc/motd",
 	})
@@ -91,10 +93,10 @@ func TestContext(t *testing.T) {
 // TestAnswersAreKept holds that nothing is read twice.
 func TestAnswersAreKept(t *testing.T) {
 	dir := t.TempDir()
-	plant(t, dir, tree{"a": "1"})
+	lab.Plant(t, dir, tree{"a": "1"})
 	p := New(open(t, dir), nil)
 	check(t, p, []expectation{{probe: "text|a", want: "1"}})
-	plant(t, dir, tree{"a": "2"})
+	lab.Plant(t, dir, tree{"a": "2"})
 	check(t, p, []expectation{{probe: "text|a", want: "1"}})
 }
 

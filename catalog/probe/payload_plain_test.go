@@ -15,7 +15,7 @@ import (
 // name is a file of its own.
 func TestHardlinkAsCopy(t *testing.T) {
 	dir := t.TempDir()
-	plant(t, dir, tree{"a": "one\n", "same": "one\n", "other": "two\n", "longer": "three\n", "dir/": ""})
+	lab.Plant(t, dir, tree{"a": "one\n", "same": "one\n", "other": "two\n", "longer": "three\n", "dir/": ""})
 	m := payloadOf([]string{"one\n"}, overlay(bundle.Entry{Path: "a", Type: bundle.RegularFile, Mode: 0o644}))
 	c := comparison{p: New(open(t, dir), nil), ctx: t.Context(), manifest: m}
 	tests := []struct{ path, link, fault string }{
@@ -58,7 +58,7 @@ func TestRootPayloadOnNTFS(t *testing.T) {
 	dir := t.TempDir()
 	lab.Run(t, "ntfs-3g", lab.Loop(t, disk, 512), dir) // on a plain file its type would not tell that it is NTFS
 	t.Cleanup(func() { _ = exec.Command("umount", "--quiet", dir).Run() })
-	plant(t, dir, tree{"Windows/System32/config/SOFTWARE": fixture(t, "SOFTWARE"), "Program Files/App/a.txt": "1"})
+	lab.Plant(t, dir, tree{"Windows/System32/config/SOFTWARE": fixture(t, "SOFTWARE"), "Program Files/App/a.txt": "1"})
 	lab.Run(t, "ln", filepath.Join(dir, "Program Files/App/a.txt"), filepath.Join(dir, "Program Files/App/b.txt"))
 
 	r, err := root.Open(dir)

@@ -43,7 +43,7 @@ func overlay(entries ...bundle.Entry) bundle.Payload {
 
 func TestPayload(t *testing.T) {
 	dir := t.TempDir()
-	plant(t, dir, tree{
+	lab.Plant(t, dir, tree{
 		"etc/app/conf": "on\n", "etc/app/link": "-> conf", "etc/app.ini": "[a]\nb=c\n", "etc/lines": "one\ntwo\n", "var/lib/dpkg/status": status,
 		"lib": "-> usr/lib", "usr/lib/x": "x", "etc/utf16": "\xff\xfea\x00",
 	})
@@ -173,7 +173,7 @@ func TestPayloadParameters(t *testing.T) {
 func TestRootPayload(t *testing.T) {
 	lab.Root(t)
 	dir := t.TempDir()
-	plant(t, dir, tree{"a": "1"})
+	lab.Plant(t, dir, tree{"a": "1"})
 	file := filepath.Join(dir, "a")
 	if err := os.Chown(file, 7, 8); err != nil {
 		t.Fatal(err)

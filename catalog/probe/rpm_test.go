@@ -199,7 +199,7 @@ func buildRPM(t *testing.T, name, version, release string) string {
 		spec += "Epoch: " + epoch + "\n"
 		version = rest
 	}
-	plant(t, dir, tree{"x.spec": spec + "Version: " + version + "\n%description\nx\n%files\n"})
+	lab.Plant(t, dir, tree{"x.spec": spec + "Version: " + version + "\n%description\nx\n%files\n"})
 	lab.Run(t, "rpmbuild", "-bb", "--define", "_topdir "+dir, filepath.Join(dir, "x.spec"))
 	files, err := filepath.Glob(filepath.Join(dir, "RPMS/noarch/*.rpm"))
 	if err != nil || len(files) != 1 {

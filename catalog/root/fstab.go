@@ -6,6 +6,8 @@ import (
 	"iter"
 	"slices"
 	"strings"
+
+	"slipcast/internal/blockdev"
 )
 
 // maxFstab bounds etc/fstab in bytes.
@@ -63,7 +65,7 @@ func parseFstab(text []byte) []fstabLine {
 func swapFiles(text []byte) []string {
 	var list []string
 	for fields := range fstabFields(text) {
-		names, err := clean(unescape(fields[0]))
+		names, err := clean(blockdev.Unescape(fields[0]))
 		if fields[2] == "swap" && strings.HasPrefix(fields[0], "/") && err == nil && len(names) > 0 && names[0] != "dev" {
 			list = append(list, strings.Join(names, "/"))
 		}
@@ -84,10 +86,10 @@ func fstabFields(text []byte) iter.Seq[[]string] {
 }
 
 func parseFstabLine(fields []string) (fstabLine, bool) {
-	spec, point, fsType := unescape(fields[0]), unescape(fields[1]), fields[2]
+	spec, point, fsType := blockdev.Unescape(fields[0]), blockdev.Unescape(fields[1]), fields[2]
 	options := []string{"defaults"}
 	if len(fields) > 3 {
-		options = strings.Split(unescape(fields[3]), ",")
+		options = strings.Split(blockdev.Unescape(fields[3]), ",")
 	}
 	names, err := clean(point)
 	if err != nil || !strings.HasPrefix(point, "/") || isVirtual(fsType) || fsType == "swap" || slices.Contains(options, "bind") || slices.Contains(options, "rbind") {

@@ -7,6 +7,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"slipcast/internal/blockdev"
 )
 
 // maxMountLine bounds one line of mountinfo in bytes: the kernel writes at
@@ -65,8 +67,8 @@ func parseMount(line string) (mountLine, bool) {
 	return mountLine{
 		id:       id,
 		readOnly: hasOption(left[5], "ro") || hasOption(right[2], "ro"),
-		fsType:   unescape(right[0]),
-		source:   unescape(right[1]),
+		fsType:   blockdev.Unescape(right[0]),
+		source:   blockdev.Unescape(right[1]),
 	}, true
 }
 
@@ -77,21 +79,4 @@ func hasOption(list, name string) bool {
 		}
 	}
 	return false
-}
-
-// unescape replaces \ooo, three octal digits, by its byte, as the kernel and
-// fstab(5) write blanks and backslashes. Anything else stays as it is.
-func unescape(s string) string {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] == '\\' && i+4 <= len(s) {
-			if c, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
-				b.WriteByte(byte(c))
-				i += 3
-				continue
-			}
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
 }

@@ -12,32 +12,15 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"slipcast/internal/lab"
 )
 
-// tree makes a root in a folder: names that end in a slash are directories,
-// "-> text" makes a symbolic link, anything else is the contents of a file.
+// tree makes a root in a folder, see [lab.Plant].
 func tree(t *testing.T, files map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
-	for name, text := range files {
-		place := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(place), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		var err error
-		link, isLink := strings.CutPrefix(text, "-> ")
-		switch {
-		case strings.HasSuffix(name, "/"):
-			err = os.MkdirAll(place, 0o755)
-		case isLink:
-			err = os.Symlink(link, place)
-		default:
-			err = os.WriteFile(place, []byte(text), 0o644)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	lab.Plant(t, dir, files)
 	return dir
 }
 

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"slipcast/internal/durable"
 )
 
 // Names in the folder of a catalog, section 7.1.
@@ -51,37 +53,7 @@ func (r *Repository) lock(ctx context.Context) (*os.File, error) {
 
 // put writes a file of metadata: it is there whole and on the disk, or not at all.
 func (r *Repository) put(name string, p []byte) error {
-	path := filepath.Join(r.dir, metadataFolder, name)
-	f, err := os.OpenFile(path+partialEnding, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o666)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(p)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return settle(path)
-}
-
-// settle gives the file path.partial, which is on the disk, its name.
-func settle(path string) error {
-	if err := os.Rename(path+partialEnding, path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-// syncDir makes the names in a folder last.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	err = d.Sync()
-	if errors.Is(err, unix.EINVAL) { // not every file system knows it
-		err = nil
-	}
-	return errors.Join(err, d.Close())
+	return durable.WriteFile(filepath.Join(r.dir, metadataFolder, name), 0o666, p)
 }
 
 // newest returns the highest version of a role that has a file, 0 if none has.

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"slipcast/internal/durable"
 )
 
 // InitOptions say who signs a new catalog.
@@ -52,7 +54,7 @@ func Init(ctx context.Context, dir string, opt InitOptions) (*Repository, error)
 	if err := r.write(&e); err != nil {
 		return nil, err
 	}
-	return r, syncDir(dir)
+	return r, durable.SyncDir(dir)
 }
 
 // newRoot returns the first root of a catalog.

@@ -14,6 +14,7 @@ import (
 	"aead.dev/minisign"
 
 	"slipcast/catalog/bundle"
+	"slipcast/internal/durable"
 )
 
 // signatureEnding is what the detached signature of a file has behind its name.
@@ -69,10 +70,7 @@ func keep(f *os.File, path string) error {
 	if err := errors.Join(f.Chmod(0o644), f.Sync()); err != nil {
 		return err
 	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
+	return durable.Rename(f.Name(), path)
 }
 
 // checkAuthor makes sure that one of the authors has signed what was read through

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"slipcast/catalog/trust"
+	"slipcast/internal/durable"
 )
 
 func newCatalogKeyCmd(env *env) *cobra.Command {
@@ -159,7 +160,7 @@ func runKeyPassphrase(ctx context.Context, env *env, path string, old, fresh *pa
 	if err != nil {
 		return err
 	}
-	if err := writeWhole(path, 0o600, p); err != nil {
+	if err := durable.WriteFile(path, 0o600, p); err != nil {
 		return err
 	}
 	tellKey(env, path+" has another passphrase", key.Public())

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"slipcast/internal/durable"
 	"slipcast/internal/progress"
 )
 
@@ -63,7 +64,7 @@ func runCatalogPlan(ctx context.Context, env *env, opt *planOptions) error {
 		return err
 	}
 	if opt.out != "" {
-		if err := writeWhole(opt.out, 0o666, s.Plan.Encode()); err != nil {
+		if err := durable.WriteFile(opt.out, 0o666, s.Plan.Encode()); err != nil {
 			return err
 		}
 		env.say("saved as %s, digest %s", opt.out, s.Plan.Digest())

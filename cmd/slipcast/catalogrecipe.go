@@ -15,6 +15,7 @@ import (
 	"slipcast/catalog/bake"
 	"slipcast/catalog/trust"
 	"slipcast/image/store"
+	"slipcast/internal/durable"
 )
 
 // A recipeBook is the folder of a store that says which image was baked by
@@ -52,7 +53,7 @@ func (b recipeBook) put(recipe string, r *bake.Record) error {
 	if err != nil {
 		return err
 	}
-	return writeWhole(filepath.Join(b.dir, recipe), 0o666, text)
+	return durable.WriteFile(filepath.Join(b.dir, recipe), 0o666, text)
 }
 
 // lock waits until nobody else bakes for this store, so that a recipe is not baked
@@ -61,7 +62,7 @@ func (b recipeBook) lock(ctx context.Context, env *env) (*os.File, error) {
 	if err := os.MkdirAll(b.dir, 0o777); err != nil {
 		return nil, err
 	}
-	if err := syncDir(filepath.Dir(b.dir)); err != nil {
+	if err := durable.SyncDir(filepath.Dir(b.dir)); err != nil {
 		return nil, err
 	}
 	f, err := os.Open(b.dir)

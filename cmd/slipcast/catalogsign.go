@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"slipcast/catalog/trust"
+	"slipcast/internal/durable"
 )
 
 func newCatalogSignCmd(env *env) *cobra.Command {
@@ -73,5 +74,5 @@ func signFile(ctx context.Context, path string, key *trust.SecretKey) error {
 	if err != nil {
 		return err
 	}
-	return writeWhole(path+signatureEnding, 0o644, sig)
+	return durable.WriteFile(path+signatureEnding, 0o644, sig)
 }

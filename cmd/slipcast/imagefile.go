@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -10,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"slipcast/image"
+	"slipcast/internal/durable"
 )
 
 // An imageFile is an image that is open for reading at random, wherever it lies.
@@ -125,7 +125,7 @@ func (n *newImage) commit() error {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(n.path))
+	return durable.SyncDir(filepath.Dir(n.path))
 }
 
 // discard removes what was not committed.
@@ -136,17 +136,4 @@ func (n *newImage) discard() {
 	os.Remove(n.f.Name())
 	n.f.Close()
 	n.f = nil
-}
-
-// syncDir makes a new name in a directory last.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil && !errors.Is(err, unix.EINVAL) { // not every file system knows it
-		return err
-	}
-	return nil
 }

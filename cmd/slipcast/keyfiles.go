@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"slipcast/catalog/trust"
+	"slipcast/internal/durable"
 )
 
 // Endings of the files of a key.
@@ -53,7 +54,7 @@ func (k *newKey) write() error {
 	if err := writeFresh(k.base+publicEnding, 0o644, k.key.Public().Encode()); err != nil {
 		return errors.Join(err, os.Remove(k.base+secretEnding))
 	}
-	return syncDir(filepath.Dir(k.base))
+	return durable.SyncDir(filepath.Dir(k.base))
 }
 
 // remove takes the files away again, where the key is of no use.

@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"slipcast/internal/durable"
 )
 
 // A serverKey is who a server is: agents know it by its pin, which boot build
@@ -112,23 +114,7 @@ func makeServerKey(keyPath, certPath string) error {
 
 // writePEM writes a file that is there whole or not at all.
 func writePEM(path string, mode fs.FileMode, kind string, data []byte) error {
-	return writeWhole(path, mode, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: data}))
-}
-
-// writeWhole writes a file that is there whole or not at all.
-func writeWhole(path string, mode fs.FileMode, data []byte) error {
-	f, err := os.OpenFile(path+".partial", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(path+".partial", path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
+	return durable.WriteFile(path, mode, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: data}))
 }
 
 // session returns the key of a session. It is the same after a restart, so

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"slipcast/image"
+	"slipcast/internal/durable"
 )
 
 // enter gives the image with that preface its name and version. All that it
@@ -44,7 +45,7 @@ func (ad *adder) enter(ctx context.Context, preface []byte, im *image.Image) (En
 		return Entry{}, err
 	}
 	for _, dir := range []string{filepath.Dir(place), ad.s.path(imagesName)} {
-		if err := syncDir(dir); err != nil {
+		if err := durable.SyncDir(dir); err != nil {
 			return Entry{}, err
 		}
 	}

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"errors"
 	"io"
 	"os"
 
@@ -76,19 +75,6 @@ func writeFile(path string, data []byte, flush func(*os.File) error) error {
 		os.Remove(path)
 	}
 	return err
-}
-
-// syncDir makes the names in a folder last.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil && !errors.Is(err, unix.EINVAL) { // not every file system knows it
-		return err
-	}
-	return nil
 }
 
 // linked tells whether f still has a name.

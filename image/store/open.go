@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"slipcast/image"
+	"slipcast/internal/durable"
 )
 
 // An Image is an image in a store that is open for reading, and the image file
@@ -134,5 +135,5 @@ func (s *Store) Remove(ctx context.Context, r Ref) error {
 	} else if !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, unix.EEXIST) {
 		return err
 	}
-	return syncDir(dir)
+	return durable.SyncDir(dir)
 }

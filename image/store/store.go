@@ -10,6 +10,7 @@ import (
 	"strconv"
 
 	"slipcast/image"
+	"slipcast/internal/durable"
 )
 
 // Parts of a store's folder, section 16.1.
@@ -89,7 +90,7 @@ func (s *Store) mark() error {
 	if err := os.Remove(partial); err != nil {
 		return err
 	}
-	return syncDir(s.dir)
+	return durable.SyncDir(s.dir)
 }
 
 // Open opens the store in the folder dir. An error wraps [ErrNotStore] if there

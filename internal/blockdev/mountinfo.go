@@ -61,8 +61,8 @@ func parseMount(line string) (mount, error) {
 	}
 	return mount{
 		id: id, parent: parent, dev: dev,
-		root: unescape(left[3]), point: unescape(left[4]),
-		fsType: unescape(right[0]), source: unescape(right[1]),
+		root: Unescape(left[3]), point: Unescape(left[4]),
+		fsType: Unescape(right[0]), source: Unescape(right[1]),
 		options: splitOptions(right[2]),
 	}, nil
 }
@@ -72,15 +72,15 @@ func parseMount(line string) (mount, error) {
 func splitOptions(s string) []string {
 	options := strings.Split(s, ",")
 	for i, o := range options {
-		options[i] = unescape(o)
+		options[i] = Unescape(o)
 	}
 	return options
 }
 
-// unescape replaces \ooo, three octal digits, by its byte, as the kernel
-// writes blanks, line ends and backslashes in its tables. Anything else stays
-// as it is.
-func unescape(s string) string {
+// Unescape replaces \ooo, three octal digits, by its byte, as the kernel writes
+// blanks, line ends and backslashes in its tables, and people in fstab(5).
+// Anything else stays as it is.
+func Unescape(s string) string {
 	if !strings.Contains(s, `\`) {
 		return s
 	}

@@ -61,8 +61,8 @@ func TestUnescape(t *testing.T) {
 		{`\134040`, `\040`},
 	}
 	for _, tt := range tests {
-		if got := unescape(tt.in); got != tt.want {
-			t.Errorf("unescape(%q) = %q, want %q", tt.in, got, tt.want)
+		if got := Unescape(tt.in); got != tt.want {
+			t.Errorf("Unescape(%q) = %q, want %q", tt.in, got, tt.want)
 		}
 	}
 }

@@ -17,7 +17,7 @@ func parseSwaps(r io.Reader) ([]string, error) {
 		if first || len(fields) == 0 {
 			continue
 		}
-		path := strings.TrimSuffix(unescape(fields[0]), " (deleted)")
+		path := strings.TrimSuffix(Unescape(fields[0]), " (deleted)")
 		paths = append(paths, path)
 	}
 	return paths, lines.Err()

@@ -20,6 +20,7 @@ const lab = "internal/lab"
 // have their place held free.
 var rows = map[string][]string{
 	"internal/blockdev": {},
+	"internal/durable":  {},
 	"internal/progress": {},
 	"internal/layout":   {},
 
@@ -28,7 +29,7 @@ var rows = map[string][]string{
 	lab:               {"partition"},
 
 	"image":       {"partition", "partition/fsmap"},
-	"image/store": {"image"},
+	"image/store": {"image", "internal/durable"},
 	"multicast":   {},
 	"pxe":         {"pxe/tftp"},
 	"pxe/tftp":    {},
@@ -38,7 +39,7 @@ var rows = map[string][]string{
 	"catalog/version":   {},
 	"catalog/condition": {"catalog/version"},
 	"catalog/bundle":    {"catalog/version", "catalog/condition"},
-	"catalog/trust":     {"catalog/bundle", "catalog/version"},
+	"catalog/trust":     {"catalog/bundle", "catalog/version", "internal/durable"},
 	"catalog/root":      {"partition", "partition/fsmap", "internal/blockdev"},
 	"catalog/sandbox":   {"catalog/root"},
 	"catalog/probe":     {"catalog/root", "catalog/condition", "catalog/version", "catalog/bundle"},
@@ -50,7 +51,7 @@ var rows = map[string][]string{
 		"catalog/bundle", "catalog/root", "catalog/sandbox", "catalog/apply", "catalog/plan", "catalog/probe", "catalog/condition", "catalog/trust",
 		"image", "partition", "partition/fsmap", "internal/blockdev", "internal/progress",
 	},
-	"catalog/depot": {"catalog/bundle", "catalog/trust", "image", "image/store"},
+	"catalog/depot": {"catalog/bundle", "catalog/trust", "image", "image/store", "internal/durable"},
 
 	"agent/wire":     {},
 	"agent/kmod":     {},
@@ -72,7 +73,7 @@ var rows = map[string][]string{
 		"catalog/version", "catalog/condition", "catalog/bundle", "catalog/trust", "catalog/root", "catalog/sandbox", "catalog/probe", "catalog/plan",
 		"catalog/apply", "catalog/bake", "catalog/depot",
 		"agent", "agent/wire", "agent/hardware", "agent/uefi", "fleet",
-		"partition", "partition/fsmap", "internal/blockdev", "internal/progress",
+		"partition", "partition/fsmap", "internal/blockdev", "internal/durable", "internal/progress",
 	},
 }
 

@@ -9,9 +9,10 @@ import (
 var errIsDir = errors.New("is a directory")
 
 // A disk is what the engine needs of a root. Paths are relative to it, with
-// slashes; links in their parents are followed inside the root, one at the end
-// never is. A thing that is not there, and one below something that is no
-// directory, is an error that is fs.ErrNotExist.
+// slashes, and no link is followed, neither in their parents nor at the end: a
+// path means the same before a directory becomes a link and after it. A thing
+// that is not there, and one below something that is no directory, such as a
+// link, is an error that is fs.ErrNotExist.
 //
 // What was written is on the medium for certain once a barrier has returned,
 // and not before: until then any part of it may be.

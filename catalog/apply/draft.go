@@ -135,7 +135,20 @@ func (t *draft) put(p string, w *want) (string, error) {
 	return real, t.set(real, now, w)
 }
 
-// set is put for a path without links that now is now.
+// place is put for a path that has no links in its parents and is to be what w
+// says itself, whatever lies there.
+func (t *draft) place(p string, w *want) error {
+	if err := t.parents(p, w.origin); err != nil {
+		return err
+	}
+	now, err := t.node(p)
+	if err != nil {
+		return err
+	}
+	return t.set(p, now, w)
+}
+
+// set is place for a path whose directory is there and that is now.
 func (t *draft) set(real string, now *Node, w *want) error {
 	if now.dir() && !w.node.dir() {
 		if err := t.drop(real, w.origin); err != nil {

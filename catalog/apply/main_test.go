@@ -222,13 +222,14 @@ func populate(t testing.TB, dir string) {
 			t.Fatal(err)
 		}
 	}
-	for _, name := range []string{"usr/bin", "usr/lib/os", "etc/app.d", "var/lib", "opt/old/deep", "srv/swap", "home"} {
+	for _, name := range []string{"usr/bin", "usr/lib/os", "etc/app.d", "var/lib", "opt/old/deep", "opt/app/bin", "srv/swap", "srv/doc/bar", "srv/doc/foo", "home"} {
 		must(os.MkdirAll(filepath.Join(dir, name), 0o755))
 	}
 	for name, text := range map[string]string{
 		"usr/bin/tool": "old tool", "etc/hosts": "127.0.0.1 localhost\n", "etc/app.ini": "[main]\nserver = old\n",
 		"etc/app.d/one": "1", "opt/old/x": "x", "opt/old/deep/y": "y", "srv/swap/in": "was in a directory", "srv/plain": "was a file",
 		"usr/lib/os-release": "ID=test\n", "home/same": "the same text",
+		"opt/app/bin/run": "old run", "srv/doc/bar/copyright": "of bar", "srv/doc/foo/copyright": "of foo",
 	} {
 		must(os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644))
 	}
@@ -276,6 +277,7 @@ func corpusFiles() map[string]string {
 	return map[string]string{
 		"files/usr/bin/tool": "new tool, longer than before", "files/bin/through": "lands in usr/bin", "files/etc/app.d/one": "1",
 		"files/etc/expanded": "server={{server}} {x}}", "files/srv/swap": "now a file", "files/srv/plain/in": "now in a directory",
+		"files/opt/app-2/bin/run": "new run", "files/opt/app -> app-2": "", "files/srv/doc/foo -> bar": "", // directories before
 		"files/srv/link -> ../usr/bin": "", "files/usr/share/new/tree/a": strings.Repeat("a", 100000), "files/usr/share/new/tree/empty": "",
 		"files/usr/share/new/twin -> files/usr/share/new/tree/a": "hard",
 	}

@@ -105,40 +105,18 @@ func (m *model) tick() error {
 	return nil
 }
 
-// walk returns the inode of a path, following links in its parents.
+// walk returns the inode of a path, following no links.
 func (m *model) walk(p string) (uint64, error) {
-	at, rest := []uint64{1}, strings.Split(p, "/")
-	for links := 0; len(rest) > 0; {
-		name := rest[0]
-		rest = rest[1:]
-		dir := m.nodes[at[len(at)-1]]
-		switch {
-		case name == "" || name == ".":
+	ino := uint64(1)
+	for name := range strings.SplitSeq(path.Clean(p), "/") {
+		if name == "." {
 			continue
-		case name == "..":
-			at = at[:max(1, len(at)-1)]
-			continue
-		case dir.entries == nil:
+		}
+		if ino = m.nodes[ino].entries[name]; m.nodes[ino] == nil {
 			return 0, fs.ErrNotExist
 		}
-		ino := dir.entries[name]
-		n := m.nodes[ino]
-		if n == nil {
-			return 0, fs.ErrNotExist
-		}
-		if n.node.Type != Symlink || len(rest) == 0 {
-			at = append(at, ino)
-			continue
-		}
-		if links++; links > maxLinks {
-			return 0, errors.New("too many links")
-		}
-		if n.node.Link[0] == '/' {
-			at = at[:1]
-		}
-		rest = append(strings.Split(string(n.node.Link), "/"), rest...)
 	}
-	return at[len(at)-1], nil
+	return ino, nil
 }
 
 func (m *model) parent(p string) (uint64, string, error) {

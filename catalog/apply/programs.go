@@ -72,9 +72,14 @@ func (s *stand) all(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for i := range changes {
-		if err := s.take(changes[i]); err != nil {
-			return at(changes[i].Path, err)
+	for _, links := range []bool{false, true} { // a hard link may come before what it names
+		for i := range changes {
+			if (changes[i].Kind == sandbox.Hardlink) != links {
+				continue
+			}
+			if err := s.take(changes[i]); err != nil {
+				return at(changes[i].Path, err)
+			}
 		}
 	}
 	return nil
@@ -153,21 +158,22 @@ func (e *engine) layStep(s *step, sources map[int]source, first map[int]string) 
 }
 
 // take lays one difference between the overlay and the root into the draft.
+// Its path leads through no links, and names what changes itself: a directory
+// in the place of a link is one, unlike in an overlay of the bundle.
 func (s *stand) take(c sandbox.Change) error {
+	const origin = "a program of the bundle"
 	if c.Kind == sandbox.Delete {
-		_, err := s.remove(c.Path, "a program of the bundle")
-		return err
+		return s.drop(c.Path, origin)
 	}
 	claim, laid := s.claims[c.Path]
-	w := &want{origin: "a program of the bundle", own: laid && claim.kind == "lays"}
+	w := &want{origin: origin, own: laid && claim.kind == "lays"}
 	if c.Kind == sandbox.Hardlink {
 		st, err := s.node(c.Link)
 		if err != nil || st == nil {
 			return errors.Join(err, fmt.Errorf("hard link to %s, which is not there", c.Link))
 		}
 		w.node, w.same = st, c.Link
-		_, err = s.put(c.Path, w)
-		return err
+		return s.place(c.Path, w)
 	}
 	w.node = nodeOf(c)
 	switch {
@@ -179,8 +185,7 @@ func (s *stand) take(c sandbox.Change) error {
 	case w.node.Type == File:
 		w.src.open = func() (io.ReadCloser, error) { return s.o.Open(c) }
 	}
-	_, err := s.put(c.Path, w)
-	return err
+	return s.place(c.Path, w)
 }
 
 // nodeOf returns what a change makes.

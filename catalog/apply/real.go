@@ -16,7 +16,7 @@ import (
 )
 
 // A tree is the disk that a root is. Every path goes through the root, which
-// lets none out of it; what a path names last is never followed.
+// lets none out of it; no link in it is followed.
 type tree struct {
 	r    *root.Root
 	kept *folders // nil: none
@@ -48,7 +48,7 @@ func (k *folders) parent(r *root.Root, name string) (*root.Parent, error) {
 			return f.p.Sibling(path.Base(name))
 		}
 	}
-	p, err := r.Parent(name)
+	p, err := r.Straight(name)
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +100,7 @@ func (t tree) in(name string, f func(p *root.Parent, fd int) error) error {
 		}
 		return absence(f(p, int(p.File.Fd())))
 	}
-	p, err := t.r.Parent(name)
+	p, err := t.r.Straight(name)
 	if err != nil {
 		return absence(err)
 	}
@@ -157,9 +157,12 @@ func typeOf(t root.Type) Type {
 	return Special
 }
 
-func (t tree) names(path string) ([]string, error) {
-	names, err := t.r.ReadDir(path)
-	return names, absence(err)
+func (t tree) names(path string) (names []string, err error) {
+	err = t.in(path, func(p *root.Parent, _ int) (err error) {
+		names, err = p.ReadDir()
+		return err
+	})
+	return names, err
 }
 
 func (t tree) open(path string) (r io.ReadCloser, err error) {

@@ -54,6 +54,7 @@ func checkCorpus(t *testing.T, dir string) {
 		"usr/bin/tool": "new tool, longer than before", "usr/bin/through": "lands in usr/bin", "etc/expanded": "server=licence.example {x}}",
 		"etc/hosts": "127.0.0.1 localhost me\n", "home/hosts": "127.0.0.1 localhost\n", "etc/app.ini": "[main]\nserver = new\n",
 		"etc/fresh.conf": "created\n", "srv/swap": "now a file", "srv/plain/in": "now in a directory", "usr/share/new/tree/empty": "",
+		"opt/app/bin/run": "new run", "srv/doc/foo/copyright": "of bar", "srv/doc/bar/copyright": "of bar",
 	} {
 		got, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil || string(got) != want {

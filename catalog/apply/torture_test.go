@@ -39,7 +39,8 @@ func worlds() map[string]*model {
 func newWorld(ordered bool, boot volume) *model {
 	m := newModel(ordered, ext(""), boot)
 	w := writer{m}
-	for _, dir := range []string{"bin", "etc", "etc/app.d", "lib", "lib/old", "lib/old/deep", "var", "var/lib", "boot/EFI"} {
+	for _, dir := range []string{"bin", "etc", "etc/app.d", "lib", "lib/old", "lib/old/deep", "var", "var/lib", "boot/EFI",
+		"opt", "opt/app", "opt/app/bin", "doc", "doc/bar", "doc/foo"} {
 		w.dir(dir)
 	}
 	w.file("bin/tool", "old tool", 0o755)
@@ -51,6 +52,10 @@ func newWorld(ordered bool, boot volume) *model {
 	w.file("boot/EFI/loader", "old loader", 0)
 	w.file("boot/EFI/gone", "old", 0)
 	w.must(m.symlink("sbin", &Node{Type: Symlink, Link: "/bin"}))
+	w.file("opt/app/bin/run", "old run", 0o755)
+	w.file("doc/bar/copyright", "of bar", 0o644)
+	w.file("doc/foo/copyright", "of foo", 0o644)
+	w.must(m.symlink("doc/own", &Node{Type: Symlink, Link: "bar"}))
 	w.must(m.symlink("lib/link", &Node{Type: Symlink, Link: "old"}))
 	w.must(m.link("etc/hosts", "etc/hosts.too"))
 	w.must(m.link("etc/hosts", "lib/hosts"))
@@ -96,6 +101,12 @@ func worldDraft(t testing.TB, d disk) *draft {
 			t.Fatal(err)
 		}
 	}
+	place := func(p string, w *want) {
+		t.Helper()
+		if err := a.place(p, w); err != nil {
+			t.Fatal(err)
+		}
+	}
 	put("bin/tool", textWant("new tool", 0o750))
 	put("sbin/other", textWant("through a link", 0o755))
 	put("etc/hosts.too", textWant("no hard link any more", 0o644))
@@ -105,6 +116,11 @@ func worldDraft(t testing.TB, d disk) *draft {
 	put("opt/new/tree/file", textWant("first", 0o644))
 	put("opt/new/tree/twin", &want{node: &Node{Type: File, Mode: 0o644, Size: 5}, same: "opt/new/tree/file"})
 	put("opt/link", &want{node: &Node{Type: Symlink, Link: "new/tree"}})
+	put("opt/app-2/bin/run", textWant("new run", 0o755))
+	put("opt/app", &want{node: &Node{Type: Symlink, Link: "app-2"}}) // with the names that were below it
+	put("doc/foo", &want{node: &Node{Type: Symlink, Link: "bar"}})
+	place("doc/own", &want{node: &Node{Type: Dir, Mode: 0o755}}) // a link before, to where the same name is
+	place("doc/own/copyright", textWant("its own", 0o644))
 	put("etc/app.d", &want{node: &Node{Type: Dir, Mode: 0o711, UID: 7}})
 	put("etc/app.d/one", textWant("1", 0o640))
 	put("boot/EFI/loader", textWant("new loader, longer", 0))

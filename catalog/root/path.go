@@ -1,6 +1,7 @@
 package root
 
 import (
+	"cmp"
 	"errors"
 	"os"
 	"path"
@@ -55,7 +56,14 @@ type Parent struct {
 // Parent opens the folder that path lies in. Symbolic links on the way are
 // followed inside of the root, the last name never. The caller closes it. In a
 // Windows, names are looked for in any case.
-func (r *Root) Parent(name string) (*Parent, error) {
+func (r *Root) Parent(name string) (*Parent, error) { return r.parent(name, r.lookup) }
+
+// Straight is Parent for a path that has no symbolic links on the way. One that
+// is there is like a file there: the error wraps [unix.ENOTDIR].
+func (r *Root) Straight(name string) (*Parent, error) { return r.parent(name, r.straight) }
+
+// parent opens the folder that path lies in by lookup.
+func (r *Root) parent(name string, lookup func(string) (*os.File, error)) (*Parent, error) {
 	names, err := clean(name)
 	if err != nil {
 		return nil, pathError("opening the folder of", name, err)
@@ -68,7 +76,7 @@ func (r *Root) Parent(name string) (*Parent, error) {
 	if n := len(names); n > 0 {
 		folder, p.Base = path.Join(names[:n-1]...), names[n-1]
 	}
-	if p.File, err = r.lookup(folder); err != nil {
+	if p.File, err = lookup(folder); err != nil {
 		return nil, pathError("opening the folder of", name, err)
 	}
 	if err := p.identify(); err != nil {
@@ -98,6 +106,19 @@ func (r *Root) lookup(name string) (*os.File, error) {
 		name = "."
 	}
 	return pathrs.OpenatInRoot(r.top, name)
+}
+
+// straight is lookup for a path in which no link is followed.
+func (r *Root) straight(name string) (*os.File, error) {
+	how := &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS}
+	fd, err := unix.Openat2(int(r.top.Fd()), cmp.Or(name, "."), how)
+	if errors.Is(err, unix.ELOOP) {
+		err = unix.ENOTDIR
+	}
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), name), nil
 }
 
 // identify finds out which file system the folder lies on.

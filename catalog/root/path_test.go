@@ -117,6 +117,27 @@ func TestLinksStayInside(t *testing.T) {
 	}
 }
 
+// TestStraight follows no link, wherever it stands and leads.
+func TestStraight(t *testing.T) {
+	r := mustOpen(t, tree(t, map[string]string{"etc/d/a": "a", "link": "-> etc", "etc/self": "-> self", "etc/up": "-> ../etc/d"}))
+	for path, want := range map[string]error{
+		"etc/d/a": nil, "/etc/d/a": nil, ".": nil, "etc": nil, "link": nil, "etc/up": nil, "etc/self": nil,
+		"link/d": unix.ENOTDIR, "link/d/a": unix.ENOTDIR, "etc/up/a": unix.ENOTDIR, "etc/self/a": unix.ENOTDIR, "etc/d/a/b": unix.ENOTDIR,
+		"etc/none/a": fs.ErrNotExist, "etc/../etc": ErrPath,
+	} {
+		p, err := r.Straight(path)
+		if !errors.Is(err, want) || (err == nil) != (want == nil) {
+			t.Errorf("Straight(%s): %v, want %v", path, err, want)
+		}
+		if err == nil {
+			if _, err := p.Lstat(); err != nil {
+				t.Error(err)
+			}
+			p.Close()
+		}
+	}
+}
+
 // TestLastIsNotFollowed asks about links themselves.
 func TestLastIsNotFollowed(t *testing.T) {
 	r := mustOpen(t, tree(t, map[string]string{"etc/a": "a", "etc/link": "-> /etc/a", "etc/loop": "-> loop"}))

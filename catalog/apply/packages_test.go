@@ -196,6 +196,44 @@ func TestRootPackagesRefused(t *testing.T) {
 	sameRoot(t, dir, before, times)
 }
 
+// A package that makes a directory of a link, and a link of a directory, in the
+// way that dpkg has for it, leaves the files of others alone.
+func TestRootPackageTurnsLinks(t *testing.T) {
+	dir := debian(t)
+	src := t.TempDir()
+	bar := deb(t, src, "lab-bar", "1", "", map[string]string{"usr/share/lab/bar/copyright": "of bar\n"})
+	foo := deb(t, src, "lab-foo", "1", "Depends: lab-bar\n", map[string]string{
+		"usr/share/lab/foo2/copyright": "of foo\n",
+		"DEBIAN/postinst":              "#!/bin/sh\nset -e\nln -sfn bar /usr/share/lab/foo\n",
+	})
+	lab.Run(t, "cp", bar, foo, filepath.Join(dir, "tmp"))
+	chroot(t, dir, "dpkg --install /tmp/*.deb; rm /tmp/*.deb")
+	before, times := digestOf(t, dir), folderTimes(t, dir)
+	src = t.TempDir()
+	helper := `#!/bin/sh
+set -e
+dpkg-maintscript-helper symlink_to_dir /usr/share/lab/foo bar 2~ -- "$@"
+dpkg-maintscript-helper dir_to_symlink /usr/share/lab/foo2 bar 2~ -- "$@"
+`
+	deb(t, src, "lab-foo", "2", "", map[string]string{
+		"usr/share/lab/foo/copyright": "of foo 2\n",
+		"DEBIAN/preinst":              helper, "DEBIAN/postinst": helper, "DEBIAN/postrm": helper,
+	})
+	b, err := openBundle(buildAt(t, src, "schema: 1\nname: corpus\nversion: 1.0.0\nscheme: semver\npayload:\n  - deb: '*.deb'\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := applyTo(t, dir, b, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	const script = "cd /usr/share/lab; cat foo/copyright foo2/copyright bar/copyright; readlink foo foo2 || true; dpkg --verify lab-bar lab-foo"
+	if got, want := chroot(t, dir, script), "of foo 2\nof bar\nof bar\nbar\n"; got != want {
+		t.Errorf("the root says %q, want %q", got, want)
+	}
+	undoAt(t, dir)
+	sameRoot(t, dir, before, times)
+}
+
 // rpm builds a package by rpmbuild into the folder dir.
 func rpm(t testing.TB, dir, version string) string {
 	t.Helper()

@@ -149,6 +149,60 @@ func undoOf(t *testing.T, dir string, products ...string) error {
 	return Undo(t.Context(), r, products, Options{})
 }
 
+// What programs make of links and names comes onto the root as they left it,
+// and touches nothing else.
+func TestRootProgramsTurnLinks(t *testing.T) {
+	lab.Root(t)
+	dir := t.TempDir()
+	busybox(t, dir)
+	for link, to := range map[string]string{"srv/own": "doc/bar", "srv/deep": "/srv"} {
+		if err := os.Symlink(to, filepath.Join(dir, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before, times := digestOf(t, dir), folderTimes(t, dir)
+	b, err := openBundle(build(t, `schema: 1
+name: corpus
+version: 1.0.0
+scheme: semver
+detect: {present: 'exists("/srv/own/copyright")'}
+run:
+  - {phase: post, exec: [post.sh], scripts: [post.sh], timeout: 60s}
+`, map[string]string{"post.sh": `#!/bin/sh
+set -e
+rm /srv/own /srv/deep
+mkdir -p /srv/own /srv/deep/doc/bar
+echo own >/srv/own/copyright
+echo deep >/srv/deep/doc/bar/copyright
+rm -r /srv/doc/foo
+ln -s bar /srv/doc/foo
+ln /usr/bin/tool /usr/bin/afool
+chmod 4755 /usr/bin/tool
+`}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := applyTo(t, dir, b, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"srv/own/copyright": "own\n", "srv/deep/doc/bar/copyright": "deep\n", "srv/doc/foo/copyright": "of bar", "srv/doc/bar/copyright": "of bar",
+	} {
+		if got, err := os.ReadFile(filepath.Join(dir, name)); string(got) != want {
+			t.Errorf("%s: got %q, %v, want %q", name, got, err, want)
+		}
+	}
+	a, err := os.Stat(filepath.Join(dir, "usr/bin/afool"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.Stat(filepath.Join(dir, "usr/bin/tool")); err != nil || !os.SameFile(a, b) || a.Mode() != os.ModeSetuid|0o755 {
+		t.Errorf("afool: %v, %v, want another name of tool, mode 4755", a.Mode(), err)
+	}
+	undoAt(t, dir)
+	sameRoot(t, dir, before, times)
+}
+
 // A program that fails has changed nothing.
 func TestRootProgramThatFailsChangesNothing(t *testing.T) {
 	lab.Root(t)

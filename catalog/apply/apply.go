@@ -125,12 +125,7 @@ func withEngine(ctx context.Context, r *root.Root, opt Options, create bool, f f
 			err = errors.Join(err, end)
 		}
 	}()
-	e.verify = func(ctx context.Context, t *transaction) error {
-		if len(t.Receipt.Queue) > 0 {
-			return nil // the system has to run first
-		}
-		return detected(ctx, &t.Bundle, e.facts(r, opt.Machine))
-	}
+	e.verify = func(ctx context.Context, t *transaction) error { return found(ctx, t, e.facts(r, opt.Machine)) }
 	if err := e.recover(ctx); err != nil {
 		return err
 	}

@@ -285,6 +285,14 @@ func (e *engine) cost(t *transaction, s *step, seen map[string]bool, bytes, inod
 	}
 }
 
+// found asks whether what a transaction has applied is there now.
+func found(ctx context.Context, t *transaction, f condition.Facts) error {
+	if len(t.Receipt.Queue) > 0 {
+		return nil // the system has to run first
+	}
+	return detected(ctx, &t.Bundle, f)
+}
+
 // detected asks the conditions of a bundle whether it is there now.
 func detected(ctx context.Context, h *bundle.Header, f condition.Facts) error {
 	if h.Detect.Present != "" {

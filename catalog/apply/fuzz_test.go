@@ -2,11 +2,14 @@ package apply
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"path"
 	"testing"
 	"time"
 
 	"slipcast/catalog/bundle"
+	"slipcast/catalog/root"
 )
 
 // fuzzed is a transaction with all kinds of steps.
@@ -26,14 +29,26 @@ func fuzzed() *transaction {
 }
 
 // Whatever is read can be written again as the same bytes, and names nothing
-// outside of the root.
+// outside of the root. A recovery that finds it committed ends.
 func FuzzDecodeTransaction(f *testing.F) {
-	p, err := fuzzed().encode()
+	seeds := []*transaction{fuzzed(), fuzzed(), fuzzed(), fuzzed()}
+	seeds[0].Volumes = []Name{"", "boot", "b\xff"} // the others are of file systems that are there
+	seeds[1].Bundle.Detect.Present, seeds[1].Receipt.Queue, seeds[1].Steps = `exists("/etc/hosts")`, nil, nil
+	seeds[2].Undoes, seeds[2].Rollback, seeds[2].Receipt = "00000001", true, nil
+	seeds[3].Receipt, seeds[3].Steps = nil, nil
+	for _, tx := range seeds {
+		p, err := tx.encode()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(p)
+	}
+	f.Add([]byte("{}\n"))
+	r, err := root.Open(f.TempDir())
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(p)
-	f.Add([]byte("{}\n"))
+	f.Cleanup(func() { r.Close() })
 	f.Fuzz(func(t *testing.T, p []byte) {
 		tx, err := decodeTransaction(p)
 		if err != nil {
@@ -50,7 +65,25 @@ func FuzzDecodeTransaction(f *testing.F) {
 				t.Errorf("step at %q", s.Path)
 			}
 		}
+		recoverFrom(tx.ID, p, r)
 	})
+}
+
+// recoverFrom recovers a disk on which a transaction is committed. What becomes
+// of the disk is the affair of whoever wrote it there.
+func recoverFrom(id string, p []byte, r *root.Root) {
+	m := newWorld(true, fat("boot"))
+	w := writer{m}
+	folder := testState + "/tx/" + id
+	for _, dir := range []string{testState, testState + "/tx", testState + "/receipts", folder, folder + "/stage", folder + "/undo"} {
+		w.dir(dir)
+	}
+	for name, text := range map[string]string{"tx.json": string(p), "commit": digest(p) + "\n", "stage/1": "abc", "undo/1": "abc", "undo/2": "x"} {
+		w.file(path.Join(folder, name), text, 0o600)
+	}
+	e := newEngine(m, testState)
+	e.verify = func(ctx context.Context, t *transaction) error { return found(ctx, t, e.facts(r, nil)) }
+	_ = e.recover(context.Background()) // it says what it wants, and does not panic
 }
 
 func FuzzDecodeReceipt(f *testing.F) {
@@ -85,7 +118,12 @@ func TestDecodeRefuses(t *testing.T) {
 	if _, err := decodeTransaction(whole); err != nil {
 		t.Fatal(err)
 	}
+	receipt, err := canonical(fuzzed().Receipt)
+	if err != nil {
+		t.Fatal(err)
+	}
 	tests := []struct{ name, old, new string }{
+		{"a receipt of another transaction", `"tx":"00000002"`, `"tx":"00000001"`},
 		{"a path that leads out", `"path":"a"`, `"path":"../a"`},
 		{"an absolute path", `"path":"a"`, `"path":"/a"`},
 		{"the root itself", `"path":"a"`, `"path":"."`},
@@ -98,6 +136,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{"steps out of order", `"path":"c"`, `"path":"z"`},
 		{"an undo of what comes later", `"steps"`, `"undoes":"00000009","steps"`},
 	}
+	tests = append(tests, struct{ name, old, new string }{"no receipt of what it applies", `,"receipt":` + string(receipt), ""})
 	for _, tt := range tests {
 		p := bytes.Replace(whole, []byte(tt.old), []byte(tt.new), 1)
 		if _, err := decodeTransaction(p); bytes.Equal(p, whole) || !errors.Is(err, ErrDamaged) {

@@ -125,6 +125,19 @@ func TestRootHostileTransaction(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := lab.Tree(t, outside)
+	bare := fuzzed()
+	bare.Receipt, bare.Steps = nil, nil
+	p, err := bare.encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"tx/00000002/tx.json": string(p), "tx/00000002/commit": digest(p) + "\n", "receipts/x": "", "lock": ""} {
+		plant(t, filepath.Join(dir, "var/lib/slipcast", name), text, 0o600)
+	}
+	hostile(t, dir, "tx/00000002/tx.json")
+	if err := os.RemoveAll(filepath.Join(dir, "var/lib/slipcast")); err != nil {
+		t.Fatal(err)
+	}
 	for _, where := range []string{"up/victim", "etc/up/victim", "away/victim", "away/new"} {
 		tx := fuzzed()
 		tx.ID, tx.Receipt.Tx = "00000007", "00000007"

@@ -95,6 +95,9 @@ func (t *transaction) check() error {
 	case t.Undoes != "" && (!isID(t.Undoes) || t.Undoes >= t.ID), t.Rollback && t.Undoes == "":
 		return damaged("undoes %q", t.Undoes)
 	}
+	if t.Undoes == "" && (t.Receipt == nil || t.Receipt.Tx != t.ID) {
+		return damaged("no receipt of what it applies")
+	}
 	if _, _, err := bundle.ParseProduct(t.Bundle.Product()); err != nil {
 		return damaged("%v", err)
 	}

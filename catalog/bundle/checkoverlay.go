@@ -22,6 +22,9 @@ const (
 	modeAll   = 0o7777
 )
 
+// noOwner is what chown(2) takes for the owner that the file has.
+const noOwner = 1<<32 - 1
+
 // checkOverlay returns which rule o, which may be nil, breaks.
 func (m *Manifest) checkOverlay(o *Overlay) error {
 	if o == nil {
@@ -114,6 +117,8 @@ func (m *Manifest) checkMode(e *Entry) error {
 		return fmt.Errorf("mode %#o, want at most 7777", e.Mode)
 	case e.Mode&modeSetID != 0 && !m.allows(SetUID):
 		return fmt.Errorf("mode %#o: setuid and setgid need allow: [setuid]", e.Mode)
+	case e.UID == noOwner || e.GID == noOwner:
+		return fmt.Errorf("owner %d:%d, want numbers below %d, which no file can have", e.UID, e.GID, uint32(noOwner))
 	case m.Family != Windows:
 		return nil
 	case e.Type == Symlink:

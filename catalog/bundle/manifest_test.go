@@ -208,6 +208,8 @@ func TestRules(t *testing.T) {
 		{"file with a link", "has fields that a file does not have", func(m *Manifest) { file(m).Link = "x" }},
 		{"directory with contents", "has fields that a dir does not have", func(m *Manifest) { m.Payload[0].Overlay.Entries[1].Data = 1 }},
 		{"symlink with a mode", "has fields that a symlink does not have", func(m *Manifest) { m.Payload[0].Overlay.Entries[4].Mode = 0o777 }},
+		{"user that no file can have", "owner 4294967295:0, want numbers below 4294967295", func(m *Manifest) { file(m).UID = 1<<32 - 1 }},
+		{"group that no file can have", "owner 0:4294967295, want numbers below 4294967295", func(m *Manifest) { m.Payload[0].Overlay.Entries[4].GID = 1<<32 - 1 }},
 		{"hardlink with an owner", "has fields that a hardlink does not have", func(m *Manifest) { m.Payload[0].Overlay.Entries[3].UID = 1 }},
 		{"negative contents", "has fields", func(m *Manifest) { file(m).Data = -1 }},
 		{"symlink to nothing", "link to nothing", func(m *Manifest) { m.Payload[0].Overlay.Entries[4].Link = "" }},

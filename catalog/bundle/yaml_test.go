@@ -152,6 +152,7 @@ func TestYAMLRejects(t *testing.T) {
 		{"mode of letters", overlay + "      attributes:\n        - {path: '**', mode: rwxr-xr-x}\n", `bundle.yaml:9: mode "rwxr-xr-x"`},
 		{"setuid", overlay + "      attributes:\n        - {path: '**', mode: 4755}\n", "bundle.yaml:6: payload[0].overlay.entries[0]: "},
 		{"owner", overlay + "      attributes:\n        - {path: '**', owner: root}\n", `bundle.yaml:9: owner "root", want UID:GID`},
+		{"owner that no file can have", overlay + "      attributes:\n        - {path: '**', owner: '4294967295:0'}\n", "bundle.yaml:6: payload[0].overlay.entries[0]: \"usr\": owner 4294967295:0"},
 		{"owner out of range", overlay + "      attributes:\n        - {path: '**', owner: '4294967296:0'}\n", `bundle.yaml:9: owner`},
 		{"xattr", overlay + "      attributes:\n        - {path: '**', xattrs: {user.x: 0xzz}}\n", "bundle.yaml:9: attribute user.x: "},
 		{"expand of nothing", overlay + "      expand: ['*.conf']\n", `bundle.yaml:8: payload[0].overlay.expand[0]: "*.conf" matches nothing`},

@@ -139,7 +139,9 @@ func closeAll(loops *[]*blockdev.Loop) error {
 func (q *request) disk(loops []*blockdev.Loop) root.Disk {
 	var d root.Disk
 	for i, v := range q.Volumes {
-		d.Volumes = append(d.Volumes, root.Volume{Node: loops[i].Path(), Name: v.Name, PartUUID: v.PartUUID, PartLabel: v.PartLabel})
+		d.Volumes = append(d.Volumes, root.Volume{
+			Node: loops[i].Path(), Name: v.Name, Number: v.Number, PartUUID: v.PartUUID, PartLabel: v.PartLabel,
+		})
 	}
 	return d
 }

@@ -125,7 +125,7 @@ func leftOut(l *image.Layout) bool {
 func volumes(l *image.Layout) []volume {
 	var list []volume
 	for _, v := range l.Volumes {
-		w := volume{Start: v.Start, Size: v.Size, Name: v.Name()}
+		w := volume{Start: v.Start, Size: v.Size, Name: v.Name(), Number: v.Number}
 		if p := l.Table.Partition(v.Number); p != nil {
 			w.PartUUID, w.PartLabel = strings.ToLower(p.UUID), p.Name
 		}

@@ -179,6 +179,78 @@ func checkDisk(t *testing.T, disk string, esp bool) {
 	}
 }
 
+// numberedDisk makes a disk with a GPT, whose partitions 2, 3 and 5 are /boot, /home and the root of a small Linux. Its
+// fstab calls them by the names that begin with prefix.
+func numberedDisk(t *testing.T, prefix string) string {
+	t.Helper()
+	lab.Tools(t, "sfdisk", "mke2fs")
+	tree := t.TempDir()
+	lab.Plant(t, tree, map[string]string{
+		"etc/fstab":      fmt.Sprintf("%[1]s5 / ext4 defaults 0 1\n%[1]s2 /boot ext4 defaults 0 2\n%[1]s3 /home ext4 defaults 0 2\n", prefix),
+		"etc/os-release": "ID=debian\n", "sbin/init": "x", "boot/under": "not seen", "home/under": "not seen",
+	})
+	disk := lab.File(t, 100*mib)
+	lab.Run(t, "sh", "-c", `printf 'label: gpt\n2: start=1MiB, size=16MiB\n3: size=16MiB\n5: size=64MiB\n' | sfdisk -q "$0"`, disk)
+	for i, start := range numberedStarts() {
+		file := lab.File(t, 16*mib)
+		args := []string{"-q", "-F", "-t", "ext4"}
+		if i == 2 {
+			args = append(args, "-d", tree)
+		}
+		lab.Run(t, "mke2fs", append(args, file)...)
+		lab.Run(t, "dd", "if="+file, "of="+disk, "bs=1M", fmt.Sprintf("seek=%d", start), "conv=notrunc,sparse", "status=none")
+	}
+	return disk
+}
+
+// numberedStarts are where the partitions of a numberedDisk begin, in MiB.
+func numberedStarts() []int { return []int{1, 17, 33} }
+
+// What etc/fstab calls by the number of its partition is mounted, as it is from a disk: a bundle can write below it, and
+// what it writes lies on that volume and not in the folder under it.
+func TestRootBakeNumbers(t *testing.T) {
+	lab.Root(t)
+	for _, prefix := range []string{"/dev/sda", "/dev/vda", "/dev/nvme0n1p", "/dev/mmcblk0p"} {
+		t.Run(filepath.Base(prefix), func(t *testing.T) {
+			parent := capture(t, numberedDisk(t, prefix))
+			file := buildBundle(t, recipeText+"payload:\n  - overlay: {from: files, to: /}\n", map[string]string{
+				"files/boot/lab.cfg": "boot", "files/home/lab.cfg": "home", "files/etc/lab.cfg": "root",
+			})
+			var out bytes.Buffer
+			if _, err := Bake(t.Context(), &out, parent, []Step{{File: file}}, Options{Copy: CopyOptions{Scratch: t.TempDir()}}); err != nil {
+				t.Fatal(err)
+			}
+			disk := unpack(t, open(t, out.Bytes()))
+			for i, want := range []map[string]string{{"lab.cfg": "boot"}, {"lab.cfg": "home"}, {"etc/lab.cfg": "root", "boot": "[under]", "home": "[under]"}} {
+				dir := lab.Mount(t, disk, "-o", fmt.Sprintf("loop,ro,noload,offset=%d", numberedStarts()[i]*mib))
+				for name, text := range want {
+					if got := shown(t, filepath.Join(dir, name)); got != text {
+						t.Errorf("volume %d: %s: got %q, want %q", i+1, name, got, text)
+					}
+				}
+				lab.Unmount(t, dir)
+			}
+		})
+	}
+}
+
+// shown returns what a file has in it, or the names that a folder has in brackets.
+func shown(t *testing.T, path string) string {
+	t.Helper()
+	if list, err := os.ReadDir(path); err == nil {
+		var names []string
+		for _, e := range list {
+			names = append(names, e.Name())
+		}
+		return fmt.Sprint(names)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Error(err)
+	}
+	return string(text)
+}
+
 // digestJob returns the tree digest of the root.
 func digestJob(ctx context.Context, r *root.Root, _ *Work) (any, error) {
 	return r.TreeDigest(ctx, root.TreeOptions{})

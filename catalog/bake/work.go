@@ -50,6 +50,7 @@ type volume struct {
 	Start     int64  `json:"start"`
 	Size      int64  `json:"size"`
 	Name      string `json:"name"`
+	Number    int    `json:"number,omitempty"` // of the partition; 0: the disk has no table
 	PartUUID  string `json:"partuuid,omitempty"`
 	PartLabel string `json:"partlabel,omitempty"`
 }

@@ -34,8 +34,9 @@ type Rotated struct {
 
 // Rotate changes the keys of a catalog. The new root is signed by the old keys and
 // the new ones, so that readers with the old one take it; what a key that is
-// removed has signed is signed anew. An error leaves the catalog as it was, and
-// wraps [ErrKey] if the keys do not suffice.
+// removed has signed is signed anew. An error wraps [ErrKey] if the keys do not
+// suffice, and leaves the catalog as it was; if it comes at the very end, readers may
+// get nothing before the next Refresh where the old online key is not at hand.
 func (r *Repository) Rotate(ctx context.Context, opt RotateOptions) (Rotated, error) {
 	lock, err := r.lock(ctx)
 	if err != nil {

@@ -1,6 +1,9 @@
 package trust
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 var (
 	// ErrNotCatalog reports a folder that has no catalog.
@@ -35,6 +38,10 @@ var (
 
 	// ErrKey reports a key that is not the one that is needed, or is damaged.
 	ErrKey = errors.New("not the key for this")
+
+	// ErrOnlineKey reports a key that was given as the online key and is another
+	// one. It wraps ErrKey.
+	ErrOnlineKey = fmt.Errorf("%w: it is not the online key of this catalog", ErrKey)
 
 	// ErrPassphrase reports a passphrase that does not open a key.
 	ErrPassphrase = errors.New("wrong passphrase")

@@ -53,7 +53,20 @@ func (r *Repository) lock(ctx context.Context) (*os.File, error) {
 
 // put writes a file of metadata: it is there whole and on the disk, or not at all.
 func (r *Repository) put(name string, p []byte) error {
-	return durable.WriteFile(filepath.Join(r.dir, metadataFolder, name), 0o666, p)
+	return durable.WriteFile(r.metadataPath(name), 0o666, p)
+}
+
+// remove takes a file of metadata away, if it is there.
+func (r *Repository) remove(name string) error {
+	if err := os.Remove(r.metadataPath(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return durable.SyncDir(r.metadataPath(""))
+}
+
+// metadataPath returns where a file of metadata lies.
+func (r *Repository) metadataPath(name string) string {
+	return filepath.Join(r.dir, metadataFolder, name)
 }
 
 // newest returns the highest version of a role that has a file, 0 if none has.

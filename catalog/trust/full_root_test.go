@@ -39,6 +39,7 @@ func TestRootDiskFull(t *testing.T) {
 	for pages := range 12 {
 		fill := filepath.Join(disk, "fill")
 		leave(t, fill, int64(pages)*4096)
+		before := s.load().Versions.Targets
 		_, err := repo.Release(t.Context(), opt)
 		if err != nil && !errors.Is(err, unix.ENOSPC) {
 			t.Errorf("with room for %d pages: %v, want ENOSPC", pages, err)
@@ -51,6 +52,10 @@ func TestRootDiskFull(t *testing.T) {
 		}
 		if _, found := s.faults(VerifyOptions{}); found != nil {
 			t.Errorf("with room for %d pages the catalog is damaged: %v", pages, found)
+		}
+		mustRefresh(t, s)
+		if now := s.load().Versions.Targets; err != nil && now != before {
+			t.Errorf("with room for %d pages the release failed, and a refresh turns version %d of the list into %d", pages, before, now)
 		}
 	}
 	if failed == 0 {

@@ -3,7 +3,6 @@ package trust
 import (
 	"context"
 	"crypto/sha256"
-	"fmt"
 	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
@@ -97,7 +96,7 @@ func (st *state) checkOnline(keys []*SecretKey) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("%w: it is not the online key of this catalog", ErrKey)
+	return ErrOnlineKey
 }
 
 // meta is how metadata list one file of metadata.

@@ -40,8 +40,11 @@ type Released struct {
 // gives it another year.
 //
 // An error leaves the catalog as it was, but maybe for bundle files that nobody
-// names. It wraps [ErrKey] if the keys do not suffice, [ErrExists], [ErrNotFound],
-// [ErrAuthor], or is one of package bundle.
+// names; one at the very end, where the disk does not say whether it has the new
+// timestamp, leaves it as it was to be. A Release that is killed may leave a list
+// that counts after the next Refresh, like one that is pending. An error wraps
+// [ErrKey] if the keys do not suffice, [ErrExists], [ErrNotFound], [ErrAuthor], or is
+// one of package bundle.
 func (r *Repository) Release(ctx context.Context, opt ReleaseOptions) (*Released, error) {
 	lock, err := r.lock(ctx)
 	if err != nil {

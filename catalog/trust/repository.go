@@ -1,6 +1,7 @@
 package trust
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -203,7 +204,8 @@ type edition struct {
 
 // write puts an edition into the catalog: what is named before what names it, so
 // that a reader finds the old catalog or the new one. The root comes last:
-// what went before is signed for both roots.
+// what went before is signed for both roots. On an error the catalog is as it was
+// unless the timestamp has its place already; then everything that it names has.
 func (r *Repository) write(e *edition) error {
 	for _, f := range []struct {
 		role    string
@@ -219,8 +221,32 @@ func (r *Repository) write(e *edition) error {
 			continue
 		}
 		if err := r.put(fileName(f.role, f.version), f.p); err != nil {
+			return errors.Join(err, r.takeBack(e))
+		}
+	}
+	return nil
+}
+
+// takeBack removes the targets and the snapshot of an edition that could not be
+// written, since the next Refresh would sign such targets. They stay where timestamp
+// or root have their place: readers may have them already.
+func (r *Repository) takeBack(e *edition) error {
+	for name, p := range map[string][]byte{timestampFile: e.timestamp, fileName(metadata.ROOT, e.rootVersion): e.root} {
+		have, err := os.ReadFile(r.metadataPath(name))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
+		if p != nil && bytes.Equal(have, p) {
+			return nil
+		}
+	}
+	if e.targets != nil {
+		if err := r.remove(fileName(metadata.TARGETS, e.targetsVersion)); err != nil {
+			return err
+		}
+	}
+	if e.snapshot != nil {
+		return r.remove(fileName(metadata.SNAPSHOT, e.snapshotVersion))
 	}
 	return nil
 }

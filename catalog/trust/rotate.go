@@ -14,12 +14,12 @@ type RotateOptions struct {
 	Add       []PublicKey // release keys that are new
 	Remove    []PublicKey // release keys that are none any more
 	Threshold int         // how many release keys must sign; 0 is as many as now
-	Online    *SecretKey  // the online key from now on; nil if it stays and is not at hand
+	NewOnline *SecretKey  // the online key from now on; nil if it stays
 
-	// OldOnline is the online key until now, where there is a new one. With it
-	// readers are never without a catalog that is signed right; without it they
-	// may be, for a moment.
-	OldOnline *SecretKey
+	// Online is the online key until now, which signs; nil if it is not at hand.
+	// Where there is a new one, readers are never without a catalog that is signed
+	// right; without it they may be, for a moment.
+	Online *SecretKey
 
 	// Keys are release keys: as many of the old ones as must sign, and as many
 	// of the new ones.
@@ -34,8 +34,9 @@ type Rotated struct {
 
 // Rotate changes the keys of a catalog. The new root is signed by the old keys and
 // the new ones, so that readers with the old one take it; what a key that is
-// removed has signed is signed anew. An error leaves the catalog as it was, and
-// wraps [ErrKey] if the keys do not suffice.
+// removed has signed is signed anew. An error wraps [ErrKey] if the keys do not
+// suffice, and leaves the catalog as it was; if it comes at the very end, readers may
+// get nothing before the next Refresh where the old online key is not at hand.
 func (r *Repository) Rotate(ctx context.Context, opt RotateOptions) (Rotated, error) {
 	lock, err := r.lock(ctx)
 	if err != nil {
@@ -77,8 +78,8 @@ func (r *Root) successor(opt RotateOptions) (*Root, error) {
 	if err := changeRelease(&m.Signed, opt); err != nil {
 		return nil, err
 	}
-	if opt.Online != nil {
-		if err := setOnline(&m.Signed, opt.Online.public); err != nil {
+	if opt.NewOnline != nil {
+		if err := setOnline(&m.Signed, opt.NewOnline.public); err != nil {
 			return nil, err
 		}
 	}
@@ -147,15 +148,25 @@ func (st *state) resign(e *edition, old *Root, opt RotateOptions) error {
 	if !st.root.sameKeys(old, metadata.TIMESTAMP) {
 		st.snapshot, st.timestamp = nil, nil
 	}
-	if opt.Online == nil {
-		return nil
-	}
-	online := []*SecretKey{opt.Online}
-	if opt.OldOnline != nil && opt.OldOnline.public.ID() != opt.Online.public.ID() {
-		if _, ok := old.keys(metadata.TIMESTAMP)[opt.OldOnline.public.ID()]; !ok {
-			return fmt.Errorf("%w: the old online key is not the one of this catalog", ErrKey)
-		}
-		online = append(online, opt.OldOnline)
+	online, err := opt.signers(old)
+	if err != nil || len(online) == 0 {
+		return err
 	}
 	return st.publish(e, online)
+}
+
+// signers returns the online keys that sign: the new one, and the one of the old
+// root if it is at hand. Another key never counts, wherever it comes from: it may be
+// one that was replaced because it is stolen.
+func (opt *RotateOptions) signers(old *Root) (online []*SecretKey, err error) {
+	if opt.NewOnline != nil {
+		online = append(online, opt.NewOnline)
+	}
+	if opt.Online == nil || opt.NewOnline != nil && opt.NewOnline.public.ID() == opt.Online.public.ID() {
+		return online, nil
+	}
+	if _, ok := old.keys(metadata.TIMESTAMP)[opt.Online.public.ID()]; !ok {
+		return nil, fmt.Errorf("%s: %w", opt.Online.public.Number(), ErrOnlineKey)
+	}
+	return append(online, opt.Online), nil
 }

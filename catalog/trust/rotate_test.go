@@ -25,7 +25,7 @@ func (s *shop) rotateOnline() *SecretKey {
 	s.t.Helper()
 	old := s.online
 	s.online = newKey(s.t)
-	s.rotate(RotateOptions{Keys: s.release, Online: s.online, OldOnline: old})
+	s.rotate(RotateOptions{Keys: s.release, NewOnline: s.online, Online: old})
 	return old
 }
 
@@ -190,6 +190,21 @@ func TestStolenOnlineKey(t *testing.T) {
 	if c, err := Load(t.Context(), now, opt); !errors.Is(err, ErrSignature) {
 		t.Errorf("with the new root hidden: %v, %v; want ErrSignature", c, err)
 	}
+
+	// Its file, which lies there still, does not bring it back with the next rotation.
+	next := newKey(t)
+	for name, opt := range map[string]RotateOptions{
+		"another five years": {Keys: s.release, Online: stolen},
+		"a new release key":  {Keys: s.release, Add: []PublicKey{next.Public()}, Online: stolen},
+	} {
+		if _, err := s.repo.Rotate(t.Context(), opt); !errors.Is(err, ErrOnlineKey) || !errors.Is(err, ErrKey) {
+			t.Errorf("%s with the stolen key at hand: %v, want ErrOnlineKey", name, err)
+		}
+	}
+	s.rotate(RotateOptions{Keys: s.release})
+	if c := s.load(); c.Versions.Root != 3 || c.Root.keys(metadata.TIMESTAMP)[s.online.public.ID()] == nil {
+		t.Errorf("root %d has the online keys %v, want the new one", c.Versions.Root, c.Root.keys(metadata.TIMESTAMP))
+	}
 }
 
 // A thief of the online key may have counted up to the last number there is. With
@@ -220,7 +235,7 @@ func TestRotateOnlineAlone(t *testing.T) {
 	s := newShop(t, 1, 1)
 	s.offer("room@1")
 	s.online = newKey(t)
-	if done := s.rotate(RotateOptions{Keys: s.release, Online: s.online}); done.Pending {
+	if done := s.rotate(RotateOptions{Keys: s.release, NewOnline: s.online}); done.Pending {
 		t.Errorf("rotated to %+v, want that nothing is left to do", done)
 	}
 	if got := ids(s.load()); got != "room@1" {
@@ -230,11 +245,12 @@ func TestRotateOnlineAlone(t *testing.T) {
 		t.Errorf("a refresh after that: %+v, %v; want that nothing is due", done, err)
 	}
 	for name, opt := range map[string]RotateOptions{
-		"the online key as a release key":  {Keys: s.release, Online: s.release[0]},
+		"the online key as a release key":  {Keys: s.release, NewOnline: s.release[0]},
 		"a release key that is the online": {Keys: s.release, Add: []PublicKey{s.online.Public()}},
 		"a stranger's signature":           {Keys: append([]*SecretKey{newKey(t)}, s.release...)},
 		"removing a stranger":              {Keys: s.release, Remove: []PublicKey{newKey(t).Public()}},
-		"an old key that is none":          {Keys: s.release, Online: newKey(t), OldOnline: newKey(t)},
+		"an old key that is none":          {Keys: s.release, NewOnline: newKey(t), Online: newKey(t)},
+		"an online key that is none":       {Keys: s.release, Online: newKey(t)},
 	} {
 		if _, err := s.repo.Rotate(t.Context(), opt); !errors.Is(err, ErrKey) {
 			t.Errorf("%s: %v, want ErrKey", name, err)

@@ -244,6 +244,60 @@ func TestPending(t *testing.T) {
 	}
 }
 
+// What was reported as an error does not count later, wherever the disk fails; and
+// what a root that has its place needs stays.
+func TestFailedWrite(t *testing.T) {
+	for _, name := range []string{"2.targets.json", "2.snapshot.json", timestampFile} {
+		s := newShop(t, 1, 1)
+		mend := s.block(name)
+		_, err := s.repo.Release(t.Context(), ReleaseOptions{Keys: s.release, Online: s.online, Images: []ImageTarget{testImage("room@1")}})
+		if err == nil {
+			t.Errorf("%s cannot be written, and that is no error", name)
+		}
+		mend()
+		if done := mustRefresh(t, s); done.Versions != (Versions{1, 1, 1, 1}) {
+			t.Errorf("%s could not be written, and a refresh signs %+v", name, done.Versions)
+		}
+		if got := ids(s.load()); got != "" {
+			t.Errorf("%s could not be written, and a refresh releases %s", name, got)
+		}
+		s.offer("room@2")
+		if got := ids(s.load()); got != "room@2" {
+			t.Errorf("%s could not be written, and the next release is %s", name, got)
+		}
+	}
+	s := newShop(t, 1, 1)
+	s.offer("room@1")
+	mend := s.block("2.root.json")
+	old, next := s.release[0], newKey(t)
+	_, err := s.repo.Rotate(t.Context(), RotateOptions{
+		Add: []PublicKey{next.Public()}, Remove: []PublicKey{old.Public()}, Keys: []*SecretKey{old, next}, Online: s.online,
+	})
+	if err == nil {
+		t.Error("the root cannot be written, and that is no error")
+	}
+	mend()
+	mustRefresh(t, s)
+	if c := s.load(); ids(c) != "room@1" || c.Versions.Root != 1 {
+		t.Errorf("after a rotation that failed: %s, root %d", ids(c), c.Versions.Root)
+	}
+}
+
+// block makes that a file of metadata cannot be written, until what it returns is
+// called.
+func (s *shop) block(name string) (mend func()) {
+	s.t.Helper()
+	dir := filepath.Join(s.dir, "metadata", name+partialEnding)
+	if err := os.MkdirAll(filepath.Join(dir, "full"), 0o777); err != nil {
+		s.t.Fatal(err)
+	}
+	return func() {
+		if err := os.RemoveAll(dir); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+}
+
 // A refresh signs what is due, and nothing else.
 func TestRefreshWhenDue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

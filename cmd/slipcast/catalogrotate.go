@@ -28,6 +28,9 @@ must sign, and by as many of the new ones, so machines that know the old root ta
 it. What a key has signed that is removed is signed anew. Without any change the root
 is good for another five years.
 
+The online key stays unless --new-online-key says otherwise: a file at --online-key
+that is another key, such as a stolen one that was replaced, is refused.
+
 After a key was stolen, build the boot environments anew (slipcast boot build): a
 machine that knows the old root alone, and is shown nothing else, still trusts the
 old key.
@@ -91,7 +94,6 @@ func (opt *rotateOptions) read(ctx context.Context, env *env) (*trust.RotateOpti
 	if rotate.Online, err = opt.sign.onlineKey(ctx, env); err != nil || opt.newOnline == "" {
 		return rotate, err
 	}
-	rotate.OldOnline = rotate.Online
-	rotate.Online, err = opt.sign.readSecretKey(ctx, env, opt.newOnline)
+	rotate.NewOnline, err = opt.sign.readSecretKey(ctx, env, opt.newOnline)
 	return rotate, err
 }

@@ -77,6 +77,8 @@ func hintFor(err error) string {
 		return "slipcast boot build makes it anew"
 	case errors.Is(err, trust.ErrNotCatalog):
 		return "slipcast catalog init makes one; --store or SLIPCAST_STORE says where the store is"
+	case errors.Is(err, trust.ErrOnlineKey):
+		return "--online-key says where the online key is; only slipcast catalog rotate --new-online-key makes another key that"
 	case errors.Is(err, errNoTerminal):
 		return "--passphrase-file or SLIPCAST_PASSPHRASE gives it; --no-passphrase makes a key without one"
 	case errors.Is(err, trust.ErrExists):

@@ -311,12 +311,8 @@ func detected(ctx context.Context, h *bundle.Header, f condition.Facts) error {
 	if err != nil {
 		return errors.Join(ErrVerify, err)
 	}
-	if got != "" {
-		a, err := version.Parse(h.Scheme, got)
-		b, err2 := version.Parse(h.Scheme, h.Version)
-		if order, err3 := a.Compare(b); errors.Join(err, err2, err3) == nil && order == 0 {
-			return nil
-		}
+	if version.Same(h.Scheme, got, h.Version) {
+		return nil
 	}
 	return fmt.Errorf("%w: detect.version says %q, not %q", ErrVerify, got, h.Version)
 }

@@ -16,6 +16,7 @@ import (
 	"slipcast/catalog/plan"
 	"slipcast/catalog/probe"
 	"slipcast/catalog/root"
+	"slipcast/catalog/version"
 	"slipcast/image"
 )
 
@@ -242,8 +243,8 @@ func (t *trial) found(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if want := t.bundle.Manifest.Version; p.Version != want {
-		return "", fmt.Errorf("version %q is found, not %s: %s", p.Version, want, p.Reason)
+	if m := t.bundle.Manifest; !version.Same(m.Scheme, p.Version, m.Version) {
+		return "", fmt.Errorf("version %q is found, not %s: %s", p.Version, m.Version, p.Reason)
 	}
 	return "version " + p.Version, nil
 }

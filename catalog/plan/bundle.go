@@ -16,6 +16,7 @@ type Bundle struct {
 type Receipt struct {
 	Product string
 	Bundle  string // NAME@VERSION-RELEASE
+	Scheme  string // of its version; empty: nobody knows, so versions are alike if they are written alike
 	Digest  string // of the manifest
 	Applied int    // how often in a row it was applied with success
 	Failed  string // why the last attempt failed; empty: it did not

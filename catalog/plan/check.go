@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"slipcast/catalog/bundle"
+	"slipcast/catalog/version"
 )
 
 // ErrStale is wrapped by every error about a saved plan that may not run any
@@ -102,17 +103,17 @@ func (c *Catalog) differs(state map[string]Product, f *Findings) error {
 			continue
 		}
 		now := &f.products[p.index]
-		version, release := "", 0
+		there, release := "", 0
 		if now.there {
-			version, release = now.version.String(), now.release
+			there, release = now.version.String(), now.release
 		}
 		switch {
 		case was.Unsure != (now.unknown != ""):
 			return fmt.Errorf("which version of %s is there is known now and was not, or the other way round", p.name)
-		case was.Version != version:
-			return fmt.Errorf("%s is at %s now, and was at %s", p.name, or(version, "nothing"), or(was.Version, "nothing"))
+		case !version.Same(p.scheme, was.Version, there):
+			return fmt.Errorf("%s is at %s now, and was at %s", p.name, or(there, "nothing"), or(was.Version, "nothing"))
 		case was.Release != release && was.Release != 0 && release != 0:
-			return fmt.Errorf("%s %s is release %d now, and was %d", p.name, version, release, was.Release)
+			return fmt.Errorf("%s %s is release %d now, and was %d", p.name, there, release, was.Release)
 		}
 	}
 	return nil

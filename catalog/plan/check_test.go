@@ -35,6 +35,9 @@ func TestCheck(t *testing.T) {
 		{"reader 9.2, vcredist 14", 2},
 		{"reader 9.3, vcredist 14", 3},
 		{"reader 9.3.3, vcredist 14", 4},
+		{"reader 9.0.0.0", 0}, // what detection finds may be written otherwise
+		{"reader 9.2.0.0", 1},
+		{"reader 9.3.0.0, vcredist 14.0", 3},
 	} {
 		done, err := check(t, bundles, have(strings.Split(tt.there, ", ")...), p, "")
 		if err != nil || done != tt.done {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"slipcast/catalog/bundle"
+	"slipcast/catalog/version"
 )
 
 // The states of compliance besides [Missing], [Recalled], [Superseded],
@@ -136,7 +137,7 @@ func lacking(p *Product, r Receipt) (State, string) {
 	switch {
 	case r.Failed != "":
 		return Failed, reasonf("%s failed: %s; %s", r.Bundle, valid(r.Failed), p.Reason)
-	case err != nil || r.Applied == 0 || id.Version == p.Version:
+	case err != nil || r.Applied == 0 || version.Same(r.Scheme, id.Version, p.Version):
 		return Missing, p.Reason
 	case r.Applied > 1:
 		return DetectBroken, fmt.Sprintf("%s was applied %d times with success, and detection still does not find it; %s", r.Bundle, r.Applied, p.Reason)

@@ -31,6 +31,8 @@ func TestComply(t *testing.T) {
 		{"lacking", "x@2-1", nil, Receipt{}, Missing, "it is not there, and 2 comes with step 1"},
 		{"old", "x@2-1", []string{"x 1"}, Receipt{}, Missing, "1 is there, and 2 comes with step 1"},
 		{"old by receipt", "x@1-1\nx@2-1", []string{"x 1"}, Receipt{Bundle: "x@1-1", Applied: 1}, Missing, "1 is there, and 2 comes"},
+		{"old, found as it is written elsewhere", "x@1-1\nx@2-1", []string{"x 1.0.0"}, Receipt{Bundle: "x@1-1", Scheme: "dotted", Applied: 1}, Missing, "1.0.0 is there, and 2 comes"},
+		{"likewise, applied twice", "x@1-1\nx@2-1", []string{"x 1.0.0"}, Receipt{Bundle: "x@1-1", Scheme: "dotted", Applied: 2}, Missing, "1.0.0 is there, and 2 comes"},
 		{"waits for a reboot", "x@2-1", []string{"x 2"}, Receipt{Bundle: "x@2-1", Applied: 1, Reboot: true}, PendingReboot, "when the system is started anew"},
 		{"failed", "x@2-1", nil, Receipt{Bundle: "x@2-1", Failed: "post: exit code 7"}, Failed, "x@2-1 failed: post: exit code 7; it is not there"},
 		{"failed once, but there", "x@2-1", []string{"x 2"}, Receipt{Bundle: "x@2-1", Failed: "post: exit code 7"}, OK, "2 is there"},

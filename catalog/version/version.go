@@ -61,6 +61,18 @@ func (v Version) Compare(w Version) (int, error) {
 	return rules.compare(v.text, w.text), nil
 }
 
+// Same tells whether two texts are one version of a scheme, however it is
+// written. Text that is no version of the scheme is the same as itself alone.
+func Same(scheme, a, b string) bool {
+	v, err := Parse(scheme, a)
+	w, err2 := Parse(scheme, b)
+	if err != nil || err2 != nil {
+		return a == b
+	}
+	order, err := v.Compare(w)
+	return err == nil && order == 0
+}
+
 // printable checks what holds for versions of every scheme.
 func printable(text string) error {
 	if text == "" {

@@ -41,6 +41,9 @@ func TestOrder(t *testing.T) {
 						if want := min(1, max(-1, i-j)); got != want || err != nil {
 							t.Errorf("%s: %s against %s = %d, %v, want %d", scheme, a, b, got, err, want)
 						}
+						if Same(scheme, a, b) != (i == j) {
+							t.Errorf("%s: Same of %s and %s = %v, want %v", scheme, a, b, i != j, i == j)
+						}
 					}
 				}
 			}
@@ -48,6 +51,21 @@ func TestOrder(t *testing.T) {
 	}
 	if len(orders) != len(Schemes()) {
 		t.Errorf("%d schemes are tested, there are %v", len(orders), Schemes())
+	}
+}
+
+// What is no version of a scheme has no order there.
+func TestSameTexts(t *testing.T) {
+	for _, tt := range []struct {
+		scheme, a, b string
+		want         bool
+	}{
+		{"dotted", "", "", true}, {"dotted", "", "0", false}, {"dotted", "x", "x", true}, {"dotted", "1.", "1", false},
+		{"", "1", "1.0", false}, {"", "1", "1", true},
+	} {
+		if got := Same(tt.scheme, tt.a, tt.b); got != tt.want {
+			t.Errorf("%q: Same of %q and %q = %v, want %v", tt.scheme, tt.a, tt.b, got, tt.want)
+		}
 	}
 }
 

@@ -177,7 +177,7 @@ func planReceipts(list []apply.Receipt) []plan.Receipt {
 	var out []plan.Receipt
 	for i := range list {
 		r := &list[i]
-		out = append(out, plan.Receipt{Product: r.Product(), Bundle: r.Ident().String(), Digest: r.Digest, Applied: r.Times})
+		out = append(out, plan.Receipt{Product: r.Product(), Bundle: r.Ident().String(), Scheme: r.Scheme, Digest: r.Digest, Applied: r.Times})
 	}
 	return out
 }

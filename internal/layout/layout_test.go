@@ -48,7 +48,7 @@ var rows = map[string][]string{
 		"catalog/bundle", "catalog/root", "catalog/sandbox", "catalog/probe", "catalog/condition", "catalog/version",
 	},
 	"catalog/bake": {
-		"catalog/bundle", "catalog/root", "catalog/sandbox", "catalog/apply", "catalog/plan", "catalog/probe", "catalog/condition", "catalog/trust",
+		"catalog/bundle", "catalog/root", "catalog/sandbox", "catalog/apply", "catalog/plan", "catalog/probe", "catalog/condition", "catalog/trust", "catalog/version",
 		"image", "partition", "partition/fsmap", "internal/blockdev", "internal/progress",
 	},
 	"catalog/depot": {"catalog/bundle", "catalog/trust", "image", "image/store", "internal/durable"},

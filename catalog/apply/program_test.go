@@ -248,6 +248,32 @@ func TestRootProgramsAndNames(t *testing.T) {
 	}
 }
 
+// The top directory of a root has no path below the root, so no step can be
+// about it.
+func TestRootProgramMayNotChangeTheTop(t *testing.T) {
+	lab.Root(t)
+	dir := t.TempDir()
+	busybox(t, dir)
+	before := digestOf(t, dir)
+	b, err := openBundle(build(t, `schema: 1
+name: corpus
+version: 1.0.0
+scheme: semver
+detect: {present: 'exists("/etc/hosts")'}
+run:
+  - {phase: post, exec: [/bin/sh, -c, 'chmod 711 /'], timeout: 60s}
+`, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := applyTo(t, dir, b, Options{}); !errors.Is(err, ErrConflict) || !strings.Contains(err.Error(), "top directory") {
+		t.Errorf("got %v, want %v that names the top directory", err, ErrConflict)
+	}
+	if after := digestOf(t, dir); after != before {
+		t.Error("the root was changed")
+	}
+}
+
 // A program that fails has changed nothing.
 func TestRootProgramThatFailsChangesNothing(t *testing.T) {
 	lab.Root(t)

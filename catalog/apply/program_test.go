@@ -203,6 +203,77 @@ chmod 4755 /usr/bin/tool
 	sameRoot(t, dir, before, times)
 }
 
+// A file with two names stays one, or is divided, as in the overlay.
+func TestRootProgramsAndNames(t *testing.T) {
+	lab.Root(t)
+	for name, tt := range map[string]struct {
+		script string
+		one    bool
+		modes  [2]os.FileMode // of etc/hosts and home/hosts
+	}{
+		"mode of one":          {"chmod 600 /etc/hosts", false, [2]os.FileMode{0o600, 0o644}},
+		"modes of both":        {"chmod 600 /etc/hosts; chmod 640 /home/hosts", false, [2]os.FileMode{0o600, 0o640}},
+		"time of one":          {"touch /etc/hosts", true, [2]os.FileMode{0o644, 0o644}},
+		"joined, then mode":    {"ln -f /etc/hosts /home/hosts; chmod 600 /etc/hosts", true, [2]os.FileMode{0o600, 0o600}},
+		"joined, then time":    {"ln -f /etc/hosts /home/hosts; touch /etc/hosts", true, [2]os.FileMode{0o644, 0o644}},
+		"joined, then written": {"ln -f /etc/hosts /home/hosts; echo x >>/etc/hosts", true, [2]os.FileMode{0o644, 0o644}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			busybox(t, dir)
+			before, times := digestOf(t, dir), folderTimes(t, dir)
+			yaml := "schema: 1\nname: corpus\nversion: 1.0.0\nscheme: semver\ndetect: {present: 'exists(\"/etc/hosts\")'}\n" +
+				"run:\n  - {phase: post, exec: [/bin/sh, -ec, '" + tt.script + "'], timeout: 60s}\n"
+			b, err := openBundle(build(t, yaml, nil))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := applyTo(t, dir, b, Options{}); err != nil {
+				t.Fatal(err)
+			}
+			etc, err := os.Stat(filepath.Join(dir, "etc/hosts"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			home, err := os.Stat(filepath.Join(dir, "home/hosts"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := [2]os.FileMode{etc.Mode(), home.Mode()}; got != tt.modes || os.SameFile(etc, home) != tt.one {
+				t.Errorf("modes %v, one file: %v; want %v, %v", got, os.SameFile(etc, home), tt.modes, tt.one)
+			}
+			undoAt(t, dir)
+			sameRoot(t, dir, before, times)
+		})
+	}
+}
+
+// The top directory of a root has no path below the root, so no step can be
+// about it.
+func TestRootProgramMayNotChangeTheTop(t *testing.T) {
+	lab.Root(t)
+	dir := t.TempDir()
+	busybox(t, dir)
+	before := digestOf(t, dir)
+	b, err := openBundle(build(t, `schema: 1
+name: corpus
+version: 1.0.0
+scheme: semver
+detect: {present: 'exists("/etc/hosts")'}
+run:
+  - {phase: post, exec: [/bin/sh, -c, 'chmod 711 /'], timeout: 60s}
+`, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := applyTo(t, dir, b, Options{}); !errors.Is(err, ErrConflict) || !strings.Contains(err.Error(), "top directory") {
+		t.Errorf("got %v, want %v that names the top directory", err, ErrConflict)
+	}
+	if after := digestOf(t, dir); after != before {
+		t.Error("the root was changed")
+	}
+}
+
 // A program that fails has changed nothing.
 func TestRootProgramThatFailsChangesNothing(t *testing.T) {
 	lab.Root(t)

@@ -170,6 +170,8 @@ func (p *planner) step(name string, w *want) (*step, error) {
 func takes(volumes []volume, name string, w *want) error {
 	v := volumes[volumeOf(volumes, name)]
 	switch {
+	case name == ".":
+		return fmt.Errorf("%w: a bundle brings what is in the root, and cannot change mode, owner or attributes of its top directory", ErrConflict)
 	case v.top == name:
 		return fmt.Errorf("%w: a file system is mounted there", ErrConflict)
 	case w.same != "" && !v.links:

@@ -2,9 +2,9 @@
 // system.
 //
 // [Build] makes a bundle file of a folder with bundle.yaml and the files that it
-// names; [Init] makes such a folder. [Open] reads the [Manifest] of a bundle
-// file: all of the bundle but the contents of its files, which [Bundle.Data] gives
-// and checks. [Bundle.Verify] checks all of the file. What planning needs of a bundle
+// names; [Init] makes such a folder, and [JSONSchema] tells editors what may stand
+// in bundle.yaml. [Open] reads the [Manifest] of a bundle file: all of the bundle
+// but the contents of its files, which [Bundle.Data] gives and checks. [Bundle.Verify] checks all of the file. What planning needs of a bundle
 // is its [Header], which stands in the catalog as well.
 //
 // A bundle is named by its digest, the SHA-256 of the manifest in canonical

@@ -126,11 +126,15 @@ func plant(t testing.TB, path, name, text string) {
 // head is how every bundle.yaml of the tests begins, on four lines.
 const head = "schema: 1\nname: reader\nversion: 9.3.0\nscheme: dotted\n"
 
-// build builds the bundle of a folder.
+// build builds the bundle of a folder. What can be built, the schema of
+// bundle.yaml accepts.
 func build(t testing.TB, dir string) ([]byte, *Manifest, error) {
 	t.Helper()
 	var out bytes.Buffer
 	m, err := Build(t.Context(), dir, &out, BuildOptions{})
+	if err == nil {
+		checkAccepted(t, dir)
+	}
 	return out.Bytes(), m, err
 }
 

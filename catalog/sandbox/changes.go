@@ -47,7 +47,9 @@ type Change struct {
 var ErrSpecial = errors.New("a device or named pipe was made")
 
 // Changes lists what is different from the root, ordered by path as in a tree,
-// a directory before what is in it; a Hardlink comes after what it names.
+// a directory before what is in it; a Hardlink may come before what it names.
+// Paths have no symbolic links in their parents, neither on the root with the
+// changes before them nor in the overlay.
 //
 // Times of directories do not count. A file that was written to with what it
 // had before is not changed; one that was written to a new file of the same
@@ -195,8 +197,9 @@ func (c *comparison) name(l *layer, path string, bare bool) error {
 			return err
 		}
 	}
-	if st.Type == root.CharDevice && st.Rdev == 0 && l.way == overlaid || st.Type == root.Socket && below.Type != root.Socket {
-		if below.Type != "" {
+	whiteout := st.Type == root.CharDevice && st.Rdev == 0 && l.way == overlaid
+	if whiteout || st.Type == root.Socket {
+		if below.Type != "" && (whiteout || below.Type != root.Socket) {
 			c.list = append(c.list, &difference{Change: c.change(l, path, Delete, below.Type)})
 		}
 		return nil
@@ -232,8 +235,8 @@ func (c *comparison) join() {
 			if d == first {
 				continue
 			}
-			if first.kept && d.kept && d.below.Dev == first.below.Dev && d.below.Ino == first.below.Ino {
-				d.Kind = "" // they are one file already, whose attributes are set once
+			if first.kept && !first.attrs && d.kept && d.below.Dev == first.below.Dev && d.below.Ino == first.below.Ino {
+				d.Kind = "" // they are one file already
 				continue
 			}
 			d.Change = c.change(d.layer, d.inner, Hardlink, d.below.Type)

@@ -73,6 +73,12 @@ func TestRootChanges(t *testing.T) {
 		{"name in the place of another", "ln -f /etc/one /etc/two", []string{"hardlink etc/two -> etc/one was file"}},
 		{"one of two names", "chmod 600 /etc/three", []string{"attributes etc/three file 600 0:0 was file"}},
 		{"names that were one", "ln -f /etc/three /etc/d/three", nil},
+		{"names that were one, and their mode", "ln -f /etc/three /etc/d/three; chmod 600 /etc/three", []string{
+			"attributes etc/d/three file 600 0:0 was file", "hardlink etc/three -> etc/d/three was file",
+		}},
+		{"name before the one that it is made of", "ln /etc/one /etc/a; chmod 600 /etc/one", []string{
+			"hardlink etc/a -> etc/one", "attributes etc/one file 600 0:0 was file",
+		}},
 		{"character before the slash", "mkdir /a /a-b; touch /a/x /a-b/x", []string{
 			"create a dir 755 0:0", "create a/x file 644 0:0", "create a-b dir 755 0:0", "create a-b/x file 644 0:0",
 		}},
@@ -86,23 +92,44 @@ func TestRootChanges(t *testing.T) {
 	}
 }
 
-// TestRootChangesSpecial: named pipes are refused by name, sockets are left out.
-func TestRootChangesSpecial(t *testing.T) {
-	o := over(t, small(t))
+// listen makes a socket in the folder var of a root.
+func listen(t *testing.T, r *root.Root, name string) {
+	t.Helper()
 	s, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer unix.Close(s)
-	p, err := o.Root().Parent("var/socket")
+	p, err := r.Parent("var/" + name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	if err := unix.Bind(s, &unix.SockaddrUnix{Name: inProc(p.File) + "/socket"}); err != nil {
+	if err := unix.Bind(s, &unix.SockaddrUnix{Name: inProc(p.File) + "/" + name}); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestRootChangesSpecial: named pipes are refused by name, sockets are left
+// out, whether a program made them or only changed them.
+func TestRootChangesSpecial(t *testing.T) {
+	dir := small(t)
+	r, err := root.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	listen(t, r, "old")
+	listen(t, r, "older")
+	if err := unix.Mknod(filepath.Join(dir, "var/null"), unix.S_IFCHR|0o600, int(unix.Mkdev(1, 3))); err != nil {
+		t.Fatal(err)
+	}
+	o := over(t, dir)
+	listen(t, o.Root(), "socket")
+	sh(t, o, "chown 5:6 /var/old; chmod 700 /var/old")
 	same(t, changes(t, o))
+	sh(t, o, "rm /var/older /var/null")
+	same(t, changes(t, o), "delete var/null was char", "delete var/older was socket")
 	sh(t, o, "mkfifo /etc/pipe")
 	if _, err := o.Changes(t.Context()); !errors.Is(err, ErrSpecial) || !strings.Contains(err.Error(), "etc/pipe") {
 		t.Errorf("Changes = %v, want %v that names etc/pipe", err, ErrSpecial)

@@ -30,7 +30,7 @@ machines may be given.`,
 			return usagef("bundle: what to do is missing; slipcast help bundle lists what there is")
 		},
 	}
-	cmd.AddCommand(newBundleInitCmd(env), newBundleBuildCmd(env), newBundleShowCmd(env), newBundleTestCmd(env))
+	cmd.AddCommand(newBundleInitCmd(env), newBundleBuildCmd(env), newBundleShowCmd(env), newBundleTestCmd(env), newBundleSchemaCmd(env))
 	return cmd
 }
 

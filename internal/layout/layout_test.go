@@ -168,7 +168,7 @@ func faults(p pkg) []string {
 
 // floors is the picture of the house, from the ground up.
 var floors = [][]string{
-	{"internal/blockdev", "internal/progress", "internal/layout", "pxe/tftp", "agent/wire", "agent/kmod", "agent/uefi", "catalog/version"},
+	{"internal/blockdev", "internal/durable", "internal/progress", "internal/layout", "pxe/tftp", "agent/wire", "agent/kmod", "agent/uefi", "catalog/version"},
 	{"partition", "agent/hardware", "pxe/debian", "catalog/condition"},
 	{"partition/fsmap", lab, "pxe/bootenv", "agent/fresh", "catalog/bundle"},
 	{"image", "multicast", "pxe", "catalog/root", "catalog/trust"},

@@ -228,7 +228,7 @@ func (a *application) transact(ctx context.Context, c *compiler) (*Receipt, erro
 	if err := owners(steps, a.receipts, &m.Header); err != nil {
 		return nil, err
 	}
-	id, err := a.e.next()
+	id, err := a.e.next(a.receipts)
 	if err != nil {
 		return nil, err
 	}

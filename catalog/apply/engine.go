@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -135,23 +136,26 @@ func (e *engine) ensureDir(dir string, mode uint32) error {
 	return e.d.setTime(parent, before.Time)
 }
 
-// next returns the number of the next transaction.
-func (e *engine) next() (string, error) {
+// next returns the number of the next transaction: higher than those that left
+// anything on the disk, and than those of the receipts, of which nothing else
+// may be left.
+func (e *engine) next(receipts []Receipt) (string, error) {
 	ids, err := e.ids()
 	if err != nil {
 		return "", err
 	}
-	n := 1
+	last := "00000000"
 	if len(ids) > 0 {
-		if _, err := fmt.Sscanf(ids[0], "%d", &n); err != nil {
-			return "", err
-		}
-		n++
+		last = ids[0]
 	}
-	if n > maxID {
-		return "", damaged("transaction %s is the last that there can be", ids[0])
+	for i := range receipts {
+		last = max(last, receipts[i].Tx)
 	}
-	return fmt.Sprintf("%08d", n), nil
+	n, err := strconv.Atoi(last)
+	if err == nil && n >= maxID {
+		err = damaged("transaction %s is the last that there can be", last)
+	}
+	return fmt.Sprintf("%08d", n+1), err
 }
 
 // ids returns the numbers of all transactions that left anything on the disk,

@@ -219,7 +219,7 @@ func (e *engine) removeTree(dir string) error {
 // rollback does the inverse of a transaction that is committed and cannot be
 // finished.
 func (e *engine) rollback(ctx context.Context, t *transaction) error {
-	back, sources, err := e.inverse(t)
+	back, sources, err := e.inverse(t, nil) // that of t is higher than those of all receipts
 	if err != nil {
 		return err
 	}
@@ -233,9 +233,10 @@ func (e *engine) rollback(ctx context.Context, t *transaction) error {
 }
 
 // inverse returns the transaction that undoes t, with the files that it needs.
-// It keeps what it replaces, too.
-func (e *engine) inverse(t *transaction) (*transaction, map[int]source, error) {
-	id, err := e.next()
+// It keeps what it replaces, too. receipts are those that its number is to be
+// higher than.
+func (e *engine) inverse(t *transaction, receipts []Receipt) (*transaction, map[int]source, error) {
+	id, err := e.next(receipts)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -119,18 +119,18 @@ func (e *engine) needed(ids []string) (map[string]bool, error) {
 		return nil, err
 	}
 	needed := map[string]bool{}
-	for _, r := range receipts {
-		id := r.Tx
-		for n := 0; n < keptVersions && slices.Contains(ids, id) && !needed[id]; n++ {
-			needed[id] = true
-			t, err := e.load(id, "")
+	for i := range receipts {
+		r := &receipts[i]
+		for n := 0; n < keptVersions && r != nil && slices.Contains(ids, r.Tx) && !needed[r.Tx]; n++ {
+			t, err := e.load(r.Tx, "")
 			if err != nil {
 				return nil, err
 			}
-			if t.Previous == nil {
+			if !t.made(r) {
 				break
 			}
-			id = t.Previous.Tx
+			needed[r.Tx] = true
+			r = t.Previous
 		}
 	}
 	return needed, nil

@@ -140,7 +140,11 @@ func testTransaction(t testing.TB, e *engine, a *draft) (*transaction, map[int]s
 	if err != nil {
 		return nil, nil, err
 	}
-	id, err := e.next()
+	receipts, err := e.receipts()
+	if err != nil {
+		return nil, nil, err
+	}
+	id, err := e.next(receipts)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -70,6 +70,11 @@ func copyNode(n *Node) *Node {
 	return &c
 }
 
+// made reports whether r is the receipt that the transaction left.
+func (t *transaction) made(r *Receipt) bool {
+	return t.Undoes == "" && t.Receipt.Product() == r.Product() && t.Receipt.Digest == r.Digest && t.Receipt.Tx == r.Tx
+}
+
 // encode returns tx.json.
 func (t *transaction) encode() ([]byte, error) {
 	p, err := canonical(t)

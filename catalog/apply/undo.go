@@ -38,7 +38,7 @@ func (e *engine) undo(ctx context.Context, products []string, force bool) error 
 // undoOne takes off what one receipt says.
 func (e *engine) undoOne(ctx context.Context, r *Receipt, force bool) error {
 	t, err := e.load(r.Tx, "")
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !t.made(r) {
 		return ErrNoUndo
 	}
 	if err != nil {
@@ -50,10 +50,14 @@ func (e *engine) undoOne(ctx context.Context, r *Receipt, force bool) error {
 	if err := e.mounted(t); err != nil {
 		return err
 	}
-	if err := e.notLater(r, t); err != nil {
+	receipts, err := e.receipts()
+	if err != nil {
 		return err
 	}
-	back, sources, err := e.inverse(t)
+	if err := notLater(r, t, receipts); err != nil {
+		return err
+	}
+	back, sources, err := e.inverse(t, receipts)
 	if err != nil {
 		return err
 	}
@@ -65,11 +69,7 @@ func (e *engine) undoOne(ctx context.Context, r *Receipt, force bool) error {
 
 // notLater refuses if a bundle that came later changed the same path: its own
 // undo would bring back what this one has made.
-func (e *engine) notLater(r *Receipt, t *transaction) error {
-	receipts, err := e.receipts()
-	if err != nil {
-		return err
-	}
+func notLater(r *Receipt, t *transaction, receipts []Receipt) error {
 	mine := map[Name]bool{}
 	for _, s := range t.Steps {
 		if s.How != touch {

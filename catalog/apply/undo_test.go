@@ -187,6 +187,109 @@ func TestUndoKeepsTheLastVersions(t *testing.T) {
 			t.Errorf("%s: %v, %v, want nothing", dir, left, err)
 		}
 	}
+	if err := applyAs(t, m, "other", "etc/other"); err != nil {
+		t.Fatal(err)
+	}
+	with := m.tree()
+	if err := undoWorld(m); !errors.Is(err, ErrNoUndo) || !strings.Contains(err.Error(), "world@3-1") {
+		t.Errorf("with a transaction of another product: %v, want ErrNoUndo", err)
+	}
+	if d := difference(with, m.tree()); len(d) > 0 {
+		t.Errorf("undoing one product changed the files of another: %v", d)
+	}
+}
+
+// applyAs applies a bundle of a product that lays one file.
+func applyAs(t *testing.T, m *model, product, file string) error {
+	t.Helper()
+	e := newEngine(m, testState)
+	if err := e.recover(t.Context()); err != nil {
+		return err
+	}
+	a := newDraft(m)
+	if _, err := a.put(file, textWant("of "+product, 0o644)); err != nil {
+		return err
+	}
+	tx, sources, err := testTransaction(t, e, a)
+	if err != nil {
+		return err
+	}
+	tx.Bundle.Name, tx.Receipt.Name = product, product
+	return e.run(t.Context(), tx, sources)
+}
+
+// Numbers of transactions grow, also where somebody has taken the transactions
+// away: the receipts have them.
+func TestNumbersGrow(t *testing.T) {
+	m := newWorld(true, ext("boot"))
+	for _, product := range []string{"world", "second"} {
+		if err := applyAs(t, m, product, "etc/shared"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e := newEngine(m, testState)
+	if err := e.removeTree(testState + "/tx"); err != nil {
+		t.Fatal(err)
+	}
+	for _, product := range []string{"third", "fourth"} {
+		if err := applyAs(t, m, product, "etc/"+product); err != nil {
+			t.Fatal(err)
+		}
+	}
+	receipts, err := e.receipts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for product, want := range map[string]string{"world": "00000001", "second": "00000002", "third": "00000003", "fourth": "00000004"} {
+		if r := receiptOf(receipts, product); r == nil || r.Tx != want {
+			t.Errorf("%s: receipt %+v, want transaction %s", product, r, want)
+		}
+	}
+	now := m.tree()
+	for _, product := range []string{"world", "second"} {
+		if err := e.undo(t.Context(), []string{product}, true); !errors.Is(err, ErrNoUndo) {
+			t.Errorf("undoing %s: %v, want ErrNoUndo", product, err)
+		}
+	}
+	if d := difference(now, m.tree()); len(d) > 0 {
+		t.Errorf("the refusals changed %v", d)
+	}
+}
+
+// A transaction that has the number in a receipt and is of another bundle is
+// not the one that the receipt is of: undoing does not take it, and sweeping does.
+func TestNumberOfAnotherBundle(t *testing.T) {
+	for name, change := range map[string]func(r *Receipt){
+		"another product": func(r *Receipt) { r.Name = "other" },
+		"another bundle":  func(r *Receipt) { r.Digest = digest([]byte("other")) },
+	} {
+		_, m := appliedWorld(t)
+		e := newEngine(m, testState)
+		receipts, err := e.receipts()
+		if err != nil {
+			t.Fatal(err)
+		}
+		other := receipts[0]
+		change(&other)
+		p, err := other.encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		writer{m}.must(errors.Join(e.absent(testState+"/receipts/world.json"), e.put(testState+"/receipts/"+fileName(other.Product()), p)))
+		now := m.tree()
+		if err := e.undo(t.Context(), []string{other.Product()}, true); !errors.Is(err, ErrNoUndo) {
+			t.Errorf("%s: %v, want ErrNoUndo", name, err)
+		}
+		if d := difference(now, m.tree()); len(d) > 0 {
+			t.Errorf("%s: the refusal changed %v", name, d)
+		}
+		if err := e.recover(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if left, err := m.names(testState + "/tx"); len(left) > 0 {
+			t.Errorf("%s: %v, %v are left, want nothing", name, left, err)
+		}
+	}
 }
 
 func TestUndoRefusesReimage(t *testing.T) {

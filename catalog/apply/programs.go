@@ -158,7 +158,7 @@ func (s *stand) take(c sandbox.Change) error {
 		_, err := s.remove(c.Path, "a program of the bundle")
 		return err
 	}
-	claim, laid := s.claims[c.Path]
+	claim, laid := s.claims[Name(c.Path)]
 	w := &want{origin: "a program of the bundle", own: laid && claim.kind == "lays"}
 	if c.Kind == sandbox.Hardlink {
 		st, err := s.node(c.Link)

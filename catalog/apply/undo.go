@@ -73,7 +73,7 @@ func (e *engine) notLater(r *Receipt, t *transaction) error {
 	mine := map[Name]bool{}
 	for _, s := range t.Steps {
 		if s.How != touch {
-			mine[s.Path] = true
+			mine[spelled(t.Bundle.Family, s.Path)] = true
 		}
 	}
 	for _, other := range receipts {
@@ -81,7 +81,7 @@ func (e *engine) notLater(r *Receipt, t *transaction) error {
 			continue
 		}
 		for _, p := range other.Paths {
-			if mine[p.Path] {
+			if mine[spelled(t.Bundle.Family, p.Path)] {
 				return at(string(p.Path), fmt.Errorf("%w: %s changed it, too, and has to be undone first", ErrChanged, other.Ident()))
 			}
 		}
@@ -92,9 +92,9 @@ func (e *engine) notLater(r *Receipt, t *transaction) error {
 // unchanged refuses if the disk is not as the steps of an inverse expect it, or
 // makes them fit if that is what is wanted.
 func (e *engine) unchanged(ctx context.Context, back *transaction, force bool) error {
-	u := &undoing{engine: e, known: map[Name]bool{}, force: force}
+	u := &undoing{engine: e, family: back.Bundle.Family, known: map[Name]bool{}, force: force}
 	for i := range back.Steps {
-		u.known[back.Steps[i].Path] = true
+		u.known[spelled(u.family, back.Steps[i].Path)] = true
 		for _, n := range []*Node{back.Steps[i].Before, back.Steps[i].After} {
 			if n != nil {
 				u.numbers = max(u.numbers, n.Data)
@@ -139,7 +139,8 @@ func (e *engine) expected(s *step) (bool, error) {
 // An undoing makes the steps of an inverse fit what is on the disk.
 type undoing struct {
 	*engine
-	known   map[Name]bool // paths of all steps
+	family  string
+	known   map[Name]bool // paths of all steps, as spelled has them
 	numbers int           // the highest that a file has
 	force   bool
 }
@@ -196,7 +197,7 @@ func (u *undoing) extra(dir string) ([]step, error) {
 	var list []step
 	for _, name := range names {
 		s := step{Path: Name(path.Join(dir, name))}
-		if u.known[s.Path] {
+		if u.known[spelled(u.family, s.Path)] {
 			continue
 		}
 		if !u.force {

@@ -124,7 +124,7 @@ func (e *engine) expected(s *step) (bool, error) {
 		return false, err
 	}
 	if s.How == touch {
-		return now.dir() && now.Time == s.Before.Time, nil
+		return now.dir() && now.Time.is(s.Before.Time), nil
 	}
 	if now.differs(s.Before) != "" {
 		return false, nil
@@ -159,13 +159,8 @@ func (u *undoing) fit(s *step) ([]step, error) {
 		return nil, ErrChanged
 	}
 	if !fits {
-		if s.Before, err = u.now(string(s.Path)); err != nil {
+		if err := u.refit(s); err != nil {
 			return nil, err
-		}
-		u.keepOld(s)
-		s.How = replace
-		if s.Before.dir() && s.After.dir() {
-			s.How = alter
 		}
 	}
 	if s.Before == nil && s.After == nil {
@@ -176,6 +171,33 @@ func (u *undoing) fit(s *step) ([]step, error) {
 	}
 	list, err := u.extra(string(s.Path))
 	return append(list, *s), err
+}
+
+// refit makes a step begin with what somebody else has made of its path. A file
+// of which only attributes were changed has no other contents to go back to: it
+// keeps those that it has, with their time.
+func (u *undoing) refit(s *step) error {
+	now, err := u.now(string(s.Path))
+	if err != nil {
+		return err
+	}
+	before := s.Before
+	s.Before = now
+	switch {
+	case now.dir() && s.After.dir():
+		s.How = alter
+	case s.How != alter || s.After.dir():
+		s.How = replace
+		u.keepOld(s)
+	case now.kind() != File:
+		return fmt.Errorf("%w: it is %s, and what the file was is not kept, since only its attributes were changed: put a file there first", ErrChanged, now.name())
+	default:
+		s.After.Size, s.After.SHA256 = now.Size, ""
+		if !now.Time.is(before.Time) {
+			s.After.Time = now.Time
+		}
+	}
+	return nil
 }
 
 // keepOld gives the file that a step replaces a number, so that going back is

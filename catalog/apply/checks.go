@@ -10,6 +10,7 @@ import (
 
 	"slipcast/catalog/bundle"
 	"slipcast/catalog/condition"
+	"slipcast/catalog/root"
 	"slipcast/catalog/version"
 )
 
@@ -128,18 +129,27 @@ func owners(steps []step, list []Receipt, h *bundle.Header) error {
 		if r := &list[i]; r.Product() != h.Product() && !supersedes(h, r) {
 			for _, p := range r.Paths {
 				if p.Own && p.Type != "" {
-					owner[p.Path] = r
+					owner[spelled(h.Family, p.Path)] = r
 				}
 			}
 		}
 	}
 	for i := range steps {
 		s := &steps[i]
-		if r := owner[s.Path]; r != nil && (s.Own || s.After == nil) {
+		if r := owner[spelled(h.Family, s.Path)]; r != nil && (s.Own || s.After == nil) {
 			return at(string(s.Path), fmt.Errorf("%w: it belongs to %s", ErrConflict, r.Ident()))
 		}
 	}
 	return nil
+}
+
+// spelled returns a path as all spellings of it have it in a root of this
+// family: in a Windows, the case of letters makes no other file.
+func spelled(family string, p Name) Name {
+	if family == bundle.Windows {
+		return Name(root.Fold(string(p)))
+	}
+	return p
 }
 
 func supersedes(h *bundle.Header, r *Receipt) bool {

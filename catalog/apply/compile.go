@@ -16,17 +16,18 @@ type compiler struct {
 	manifest *bundle.Manifest
 	data     func(n int) (io.ReadCloser, error)
 	params   map[string]string
-	claims   map[string]claim // by the path that they lead to
+	claims   map[Name]claim // by the path that they lead to, as spelled has it
 }
 
 // A claim is what a bundle does at a path.
 type claim struct {
 	path string // as the bundle has it
 	kind string // lays, deletes, edits
+	real string // the path that it leads to
 }
 
 func newCompiler(d *draft, m *bundle.Manifest, data func(int) (io.ReadCloser, error), params map[string]string) *compiler {
-	return &compiler{draft: d, manifest: m, data: data, params: params, claims: map[string]claim{}}
+	return &compiler{draft: d, manifest: m, data: data, params: params, claims: map[Name]claim{}}
 }
 
 // payload lays one set of changes, none of packages, into the draft.
@@ -45,13 +46,15 @@ func (c *compiler) payload(p *bundle.Payload) error {
 }
 
 // claim notes what the bundle does at a path. Two names of one path, as links
-// on the root make them, must not contradict each other.
+// on the root make them, must not contradict each other; two spellings of one,
+// in a Windows, cannot both be steps.
 func (c *compiler) claim(real, path, kind string) error {
-	other, ok := c.claims[real]
-	if ok && other.path != path && (kind != "edits" || other.kind != "edits") {
+	key := spelled(c.manifest.Family, Name(real))
+	other, ok := c.claims[key]
+	if ok && other.path != path && (kind != "edits" || other.kind != "edits" || other.real != real) {
 		return at(path, fmt.Errorf("%w: the bundle %s it, and %s %s, which is the same file on this root", ErrConflict, kind, other.kind, other.path))
 	}
-	c.claims[real] = claim{path, kind}
+	c.claims[key] = claim{path, kind, real}
 	return nil
 }
 

@@ -41,6 +41,17 @@ type Time struct {
 	Nsec int64 `json:"nsec,omitempty"`
 }
 
+// is reports whether t is what a file says that was given the time asked, on a
+// file system that may keep times in steps: of 100 ns (NTFS), 10 ms (exFAT),
+// 1 s (ext with inodes of 128 bytes, and others that are old) or 2 s (FAT).
+func (t Time) is(asked Time) bool {
+	switch t {
+	case asked, Time{asked.Sec, asked.Nsec / 100 * 100}, Time{asked.Sec, asked.Nsec / 1e7 * 1e7}, Time{Sec: asked.Sec}, Time{Sec: asked.Sec &^ 1}:
+		return true
+	}
+	return false
+}
+
 // kind returns the type of n, empty for nothing at all.
 func (n *Node) kind() Type {
 	if n == nil {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -91,6 +92,42 @@ payload:
 				}
 			}
 		})
+	}
+}
+
+// Undo gives directories their times where these are coarser than what a bundle
+// is applied with.
+func TestRootCoarseTimes(t *testing.T) {
+	f := newFilesystem(t, "ext4", 0)
+	dir := filepath.Join(f.dir, "root")
+	mountAt(t, dir, "mkfs.ext4", "-q", "-F", "-I", "128")
+	populate(t, dir)
+	before, times := digestOf(t, dir), folderTimes(t, dir)
+	file := build(t, corpusYAML, corpusFiles())
+	for _, job := range []string{"apply", "undo"} {
+		if err := work(job, dir, file, through); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if after := digestOf(t, dir); after != before {
+		t.Errorf("tree digest %s, want %s", after, before)
+	}
+	if after := folderTimes(t, dir); !maps.Equal(after, times) {
+		t.Errorf("times of directories: %v", difference(times, after))
+	}
+}
+
+func TestTimeIs(t *testing.T) {
+	asked := Time{1000000001, 123456789}
+	for _, got := range []Time{asked, {1000000001, 123456700}, {1000000001, 120000000}, {1000000001, 0}, {1000000000, 0}} {
+		if !got.is(asked) {
+			t.Errorf("%v is not what keeps %v", got, asked)
+		}
+	}
+	for _, got := range []Time{{1000000001, 123456788}, {1000000000, 123456789}, {1000000002, 0}, {}} {
+		if got.is(asked) {
+			t.Errorf("%v is what keeps %v", got, asked)
+		}
 	}
 }
 

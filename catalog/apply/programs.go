@@ -165,7 +165,7 @@ func (s *stand) take(c sandbox.Change) error {
 	if c.Kind == sandbox.Delete {
 		return s.drop(c.Path, origin)
 	}
-	claim, laid := s.claims[c.Path]
+	claim, laid := s.claims[Name(c.Path)]
 	w := &want{origin: origin, own: laid && claim.kind == "lays"}
 	if c.Kind == sandbox.Hardlink {
 		st, err := s.node(c.Link)

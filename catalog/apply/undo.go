@@ -73,7 +73,7 @@ func notLater(r *Receipt, t *transaction, receipts []Receipt) error {
 	mine := map[Name]bool{}
 	for _, s := range t.Steps {
 		if s.How != touch {
-			mine[s.Path] = true
+			mine[spelled(t.Bundle.Family, s.Path)] = true
 		}
 	}
 	for _, other := range receipts {
@@ -81,7 +81,7 @@ func notLater(r *Receipt, t *transaction, receipts []Receipt) error {
 			continue
 		}
 		for _, p := range other.Paths {
-			if mine[p.Path] {
+			if mine[spelled(t.Bundle.Family, p.Path)] {
 				return at(string(p.Path), fmt.Errorf("%w: %s changed it, too, and has to be undone first", ErrChanged, other.Ident()))
 			}
 		}
@@ -92,9 +92,9 @@ func notLater(r *Receipt, t *transaction, receipts []Receipt) error {
 // unchanged refuses if the disk is not as the steps of an inverse expect it, or
 // makes them fit if that is what is wanted.
 func (e *engine) unchanged(ctx context.Context, back *transaction, force bool) error {
-	u := &undoing{engine: e, known: map[Name]bool{}, force: force}
+	u := &undoing{engine: e, family: back.Bundle.Family, known: map[Name]bool{}, force: force}
 	for i := range back.Steps {
-		u.known[back.Steps[i].Path] = true
+		u.known[spelled(u.family, back.Steps[i].Path)] = true
 		for _, n := range []*Node{back.Steps[i].Before, back.Steps[i].After} {
 			if n != nil {
 				u.numbers = max(u.numbers, n.Data)
@@ -124,7 +124,7 @@ func (e *engine) expected(s *step) (bool, error) {
 		return false, err
 	}
 	if s.How == touch {
-		return now.dir() && now.Time == s.Before.Time, nil
+		return now.dir() && now.Time.is(s.Before.Time), nil
 	}
 	if now.differs(s.Before) != "" {
 		return false, nil
@@ -139,7 +139,8 @@ func (e *engine) expected(s *step) (bool, error) {
 // An undoing makes the steps of an inverse fit what is on the disk.
 type undoing struct {
 	*engine
-	known   map[Name]bool // paths of all steps
+	family  string
+	known   map[Name]bool // paths of all steps, as spelled has them
 	numbers int           // the highest that a file has
 	force   bool
 }
@@ -158,13 +159,8 @@ func (u *undoing) fit(s *step) ([]step, error) {
 		return nil, ErrChanged
 	}
 	if !fits {
-		if s.Before, err = u.now(string(s.Path)); err != nil {
+		if err := u.refit(s); err != nil {
 			return nil, err
-		}
-		u.keepOld(s)
-		s.How = replace
-		if s.Before.dir() && s.After.dir() {
-			s.How = alter
 		}
 	}
 	if s.Before == nil && s.After == nil {
@@ -175,6 +171,33 @@ func (u *undoing) fit(s *step) ([]step, error) {
 	}
 	list, err := u.extra(string(s.Path))
 	return append(list, *s), err
+}
+
+// refit makes a step begin with what somebody else has made of its path. A file
+// of which only attributes were changed has no other contents to go back to: it
+// keeps those that it has, with their time.
+func (u *undoing) refit(s *step) error {
+	now, err := u.now(string(s.Path))
+	if err != nil {
+		return err
+	}
+	before := s.Before
+	s.Before = now
+	switch {
+	case now.dir() && s.After.dir():
+		s.How = alter
+	case s.How != alter || s.After.dir():
+		s.How = replace
+		u.keepOld(s)
+	case now.kind() != File:
+		return fmt.Errorf("%w: it is %s, and what the file was is not kept, since only its attributes were changed: put a file there first", ErrChanged, now.name())
+	default:
+		s.After.Size, s.After.SHA256 = now.Size, ""
+		if !now.Time.is(before.Time) {
+			s.After.Time = now.Time
+		}
+	}
+	return nil
 }
 
 // keepOld gives the file that a step replaces a number, so that going back is
@@ -196,7 +219,7 @@ func (u *undoing) extra(dir string) ([]step, error) {
 	var list []step
 	for _, name := range names {
 		s := step{Path: Name(path.Join(dir, name))}
-		if u.known[s.Path] {
+		if u.known[spelled(u.family, s.Path)] {
 			continue
 		}
 		if !u.force {

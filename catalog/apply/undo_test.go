@@ -69,6 +69,50 @@ func TestUndoRefusesWhatWasChangedSince(t *testing.T) {
 	}
 }
 
+// By force, a file of which a bundle changed the mode alone gets its mode back
+// and keeps what somebody has written into it; there is nothing else to give it.
+func TestUndoByForceOfAttributes(t *testing.T) {
+	const p = "etc/app.d/one"
+	rewrite := func(text string) func(w writer) {
+		return func(w writer) {
+			w.must(w.m.remove(p, false))
+			w.must(w.m.write(p, strings.NewReader(text), &Node{Type: File, Mode: 0o666, Time: Time{Sec: 900}}))
+		}
+	}
+	tests := []struct {
+		name   string
+		change func(w writer)
+		want   string // empty: refused
+	}{
+		{"longer", rewrite("edited by hand"), `file 0600 0:0 900.0 "" "edited by hand"`},
+		{"as long", rewrite("2"), `file 0600 0:0 900.0 "" "2"`},
+		{"another mode", func(w writer) { w.must(w.m.attributes(p, &Node{Mode: 0o777, Time: Time{Sec: 200}})) }, `file 0600 0:0 200.0 "" "1"`},
+		{"gone", func(w writer) { w.must(w.m.remove(p, false)) }, ""},
+		{"a directory", func(w writer) {
+			w.must(w.m.remove(p, false))
+			w.dir(p)
+		}, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, m := appliedWorld(t)
+			tt.change(writer{m})
+			changed := m.tree()
+			if err := undoWorld(m); !errors.Is(err, ErrChanged) || !strings.Contains(err.Error(), p) {
+				t.Errorf("got %v, want ErrChanged at %s", err, p)
+			}
+			calls := m.calls
+			err := newEngine(m, testState).undo(t.Context(), []string{"world"}, true)
+			if tt.want != "" && (err != nil || m.tree()[p] != tt.want) {
+				t.Errorf("by force: %v, %s, want %s", err, m.tree()[p], tt.want)
+			}
+			if tt.want == "" && (!errors.Is(err, ErrChanged) || !strings.Contains(err.Error(), p) || m.calls != calls || !maps.Equal(m.tree(), changed)) {
+				t.Errorf("by force: %v after %d operations, want ErrChanged at %s and nothing written", err, m.calls-calls, p)
+			}
+		})
+	}
+}
+
 func TestUndoRefusesBeforeWhatCameLater(t *testing.T) {
 	_, m := appliedWorld(t)
 	e := newEngine(m, testState)

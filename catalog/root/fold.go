@@ -3,7 +3,20 @@ package root
 import (
 	"path"
 	"strings"
+	"unicode"
 )
+
+// Fold returns what tells whether two names, or paths, are one in a Windows:
+// they have the same fold, and are the same but for the case of letters.
+func Fold(name string) string {
+	return strings.Map(func(r rune) rune {
+		least := r
+		for other := unicode.SimpleFold(r); other != r; other = unicode.SimpleFold(other) {
+			least = min(least, other)
+		}
+		return least
+	}, name)
+}
 
 // folded returns names as they are on the disk of a Windows, where File and
 // file are one name and the driver of the kernel takes them for two. Names from
@@ -52,8 +65,9 @@ func (r *Root) foldName(folder, name string) (string, bool) {
 	if err != nil {
 		return "", false
 	}
+	want := Fold(name)
 	for _, other := range names {
-		if strings.EqualFold(other, name) {
+		if Fold(other) == want {
 			return other, true
 		}
 	}

@@ -307,6 +307,18 @@ func TestFold(t *testing.T) {
 	}
 }
 
+// Two names have the same fold if they are the same but for their case.
+func TestFoldIsEqualFold(t *testing.T) {
+	names := []string{"", "a", "A", "b", "k", "K", "\u212a", "s", "\u017f", "ß", "ẞ", "ä", "Ä", "σ", "ς", "Σ", "i", "I", "İ", "ı", "\u01c4", "\u01c5", "\u01c6", "1", "_", "\xff"}
+	for _, a := range names {
+		for _, b := range names {
+			if got, want := Fold("x/"+a) == Fold("X/"+b), strings.EqualFold(a, b); got != want {
+				t.Errorf("%q and %q have the same fold: %v, want %v", a, b, got, want)
+			}
+		}
+	}
+}
+
 func TestCheckName(t *testing.T) {
 	ntfs := &Filesystem{Type: "ntfs3"}
 	for _, name := range []string{"a.txt", "Com", "COM10", "console", "com1x.txt", ".slipcast", "für", "LPT", "a b.c"} {

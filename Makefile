@@ -13,6 +13,9 @@ export PATH := $(PATH):/usr/local/go/bin:/usr/sbin:/sbin
 COUNT ?= 6
 FUZZTIME ?= 10s
 VERSION ?= $(or $(shell git describe --tags --always --dirty 2>/dev/null),devel)
+# When the program was changed last, in seconds since 1970: no clock is believed that is
+# behind that.
+BUILT ?= $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null))
 
 # The race detector sleeps for a second at the end of each process, also of
 # those that tests start by the hundred: https://go.dev/doc/articles/race_detector.
@@ -40,7 +43,7 @@ help: ## list the targets
 build: ## static, reproducible bin/slipcast
 	@scripts/setup build
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false \
-		-ldflags '-s -w -buildid= -X main.version=$(VERSION)' -o bin/slipcast ./cmd/slipcast
+		-ldflags '-s -w -buildid= -X main.version=$(VERSION) -X main.built=$(BUILT)' -o bin/slipcast ./cmd/slipcast
 
 .PHONY: demo
 demo: ## the main job on a real disk that it builds

@@ -123,18 +123,19 @@ type loadOptions struct {
 	built    time.Time
 }
 
-// load verifies the catalog in src, from the newest root that the store or opt has,
-// and refuses one that is older than the store's. One that has expired is refused
-// unless it is the store's.
+// load verifies the catalog in src, from the newest root that the store has, and
+// refuses one that is older than the store's. One that has expired is refused unless
+// it is the store's. The root of opt must be one of the catalog.
 func (y *yard) load(ctx context.Context, src trust.Source, opt loadOptions) (*edition, error) {
 	before, err := y.accepted(ctx)
 	if err != nil {
 		return nil, err
 	}
-	start, err := y.start(before, opt.root)
+	trusted, err := y.trusted(before, opt.root)
 	if err != nil {
 		return nil, err
 	}
+	start := trusted[0]
 	kept := recorder{src, files{}}
 	c, err := trust.Load(ctx, kept, trust.LoadOptions{
 		Root: start.Encode(), Minimum: before.versions, Known: before.versions, NoServer: opt.noServer, Built: opt.built,
@@ -143,7 +144,7 @@ func (y *yard) load(ctx context.Context, src trust.Source, opt loadOptions) (*ed
 		return nil, err
 	}
 	e := &edition{c, files{}}
-	if err := e.roots(ctx, y, kept, start); err != nil {
+	if err := e.roots(ctx, y, kept, trusted); err != nil {
 		return nil, err
 	}
 	for _, name := range []string{
@@ -154,38 +155,32 @@ func (y *yard) load(ctx context.Context, src trust.Source, opt loadOptions) (*ed
 	return e, nil
 }
 
-// start returns the root to start from: the newest of the store, or the one that is
-// given if that is newer.
-func (y *yard) start(before accepted, given []byte) (*trust.Root, error) {
-	if before.root == nil && given == nil {
+// trusted returns the roots that are, at least one: first the one to start from. That
+// is the newest of the store if it has one, also where a newer one is given: what the
+// store has accepted before was signed by the keys of its own, and the numbers in it
+// count as long as these are the same.
+func (y *yard) trusted(before accepted, given []byte) (roots []*trust.Root, err error) {
+	for _, p := range [][]byte{before.root, given} {
+		if p == nil {
+			continue
+		}
+		root, err := trust.ParseRoot(p)
+		if err != nil {
+			return nil, err
+		}
+		roots = append(roots, root)
+	}
+	if len(roots) == 0 {
 		return nil, ErrNoRoot
 	}
-	if before.root == nil {
-		return trust.ParseRoot(given)
-	}
-	own, err := trust.ParseRoot(before.root)
-	if err != nil || given == nil {
-		return own, err
-	}
-	root, err := trust.ParseRoot(given)
-	if err != nil {
-		return nil, err
-	}
-	if root.Version() > own.Version() {
-		return root, nil
-	}
-	same, err := os.ReadFile(y.place(metadataPath(rootName(root.Version()))))
-	if err != nil || !bytes.Equal(same, given) {
-		return nil, errors.Join(err, ErrOtherRoot)
-	}
-	return own, nil
+	return roots, nil
 }
 
 func rootName(version int64) string { return fmt.Sprintf("%d.root.json", version) }
 
 // roots collects all roots from the first to the newest, which must be one chain with
-// start in it, and with those of the store.
-func (e *edition) roots(ctx context.Context, y *yard, src recorder, start *trust.Root) error {
+// those in it that are trusted, and with those of the store.
+func (e *edition) roots(ctx context.Context, y *yard, src recorder, trusted []*trust.Root) error {
 	chain := files{}
 	for v := int64(1); v <= e.Root.Version(); v++ {
 		name := rootName(v)
@@ -210,8 +205,13 @@ func (e *edition) roots(ctx context.Context, y *yard, src recorder, start *trust
 	if err != nil {
 		return err
 	}
-	if !bytes.Equal(chain[rootName(start.Version())], start.Encode()) || !bytes.Equal(last.Encode(), e.Root.Encode()) {
-		return fmt.Errorf("the roots before version %d: %w", start.Version(), ErrOtherRoot)
+	for _, root := range append(trusted, e.Root) {
+		switch have := chain[rootName(root.Version())]; {
+		case have == nil:
+			return fmt.Errorf("version %d, which is to be trusted, and the newest is %d: %w", root.Version(), last.Version(), ErrOtherRoot)
+		case !bytes.Equal(have, root.Encode()):
+			return fmt.Errorf("version %d: %w", root.Version(), ErrOtherRoot)
+		}
 	}
 	maps.Copy(e.files, chain)
 	return nil

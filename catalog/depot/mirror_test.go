@@ -3,8 +3,11 @@ package depot
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"crypto/sha256"
+	"encoding/base64"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -176,6 +179,83 @@ func TestMirrorRotated(t *testing.T) {
 		}
 		s.wantSame(m.to)
 	}
+}
+
+// A thief of the online key has shown a mirror the last number there is. When the key
+// was replaced, the mirror recovers, also if it is told to trust the new root; but not
+// from a catalog that lacks that root.
+func TestMirrorFastForward(t *testing.T) {
+	s, have, thief := stocked(t), newStore(t), t.TempDir()
+	if err := os.CopyFS(thief, os.DirFS(s.dir())); err != nil {
+		t.Fatal(err)
+	}
+	forward(t, filepath.Join(thief, filepath.FromSlash(metadataPath(timestampFile))), s.online)
+	if _, err := Mirror(t.Context(), have, mirrorOf(t, Handler(thief), s.root)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Mirror(t.Context(), have, mirrorOf(t, Handler(s.dir()), nil)); !errors.Is(err, trust.ErrRollback) {
+		t.Errorf("before the rotation: %v, want ErrRollback", err)
+	}
+	old := s.online
+	s.online = newKey(t)
+	if _, err := s.repo.Rotate(t.Context(), trust.RotateOptions{Keys: []*trust.SecretKey{s.release}, NewOnline: s.online, Online: old}); err != nil {
+		t.Fatal(err)
+	}
+	root, err := s.repo.Root(t.Context())
+	if err != nil || root.Version() != 2 {
+		t.Fatalf("root %v, %v, want version 2", root, err)
+	}
+	if _, err := Mirror(t.Context(), have, mirrorOf(t, Handler(thief), root.Encode())); !errors.Is(err, ErrOtherRoot) {
+		t.Errorf("the thief's catalog, and the new root is to be trusted: %v, want ErrOtherRoot", err)
+	}
+	_, _, paths := s.export(ExportOptions{})
+	for name, take := range map[string]func(to *store.Store) error{
+		"mirror": func(to *store.Store) error {
+			_, err := Mirror(t.Context(), to, mirrorOf(t, Handler(s.dir()), root.Encode()))
+			return err
+		},
+		"import": func(to *store.Store) error {
+			_, err := Import(t.Context(), to, paths, ImportOptions{Root: root.Encode()})
+			return err
+		},
+	} {
+		dir := t.TempDir()
+		if err := os.CopyFS(dir, os.DirFS(have.Dir())); err != nil {
+			t.Fatal(err)
+		}
+		to, err := store.Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := take(to); err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		s.wantSame(to)
+	}
+}
+
+// forward gives a timestamp the last version there is.
+func forward(t *testing.T, path string, online *trust.SecretKey) {
+	t.Helper()
+	p, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := online.Encode("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(strings.TrimSpace(string(file)), "\n")
+	raw, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := ed25519.PrivateKey(raw[62:126]) // minisign(1)
+	_, signed, _ := strings.Cut(strings.TrimSuffix(string(p), "}"), `],"signed":`)
+	i := strings.LastIndex(signed, `"version":`)
+	signed = signed[:i] + `"version":2147483647}`
+	write(t, path, fmt.Appendf(nil, `{"signatures":[{"keyid":"%s","sig":"%x"}],"signed":%s}`, online.Public().ID(), ed25519.Sign(key, []byte(signed)), signed))
 }
 
 // A mangler changes the answers of a handler.

@@ -61,8 +61,9 @@ init takes the public halves with --release-key, how many of them must sign with
 	return cmd
 }
 
-// runCatalogInit makes keys and a catalog. Where there is an error there is neither.
-func runCatalogInit(ctx context.Context, env *env, opt *catalogInitOptions) (err error) {
+// runCatalogInit makes keys and a catalog. Where there is an error there is neither,
+// or, once the catalog is there, both.
+func runCatalogInit(ctx context.Context, env *env, opt *catalogInitOptions) error {
 	if opt.dir == "" {
 		return usagef("where do the keys go? --keys DIR says so")
 	}
@@ -81,18 +82,24 @@ func runCatalogInit(ctx context.Context, env *env, opt *catalogInitOptions) (err
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			for _, k := range made {
-				err = errors.Join(err, k.remove())
-			}
-		}
-	}()
 	r, err := trust.Init(ctx, dir, init)
 	if err != nil {
+		return errors.Join(err, removeUnused(dir, made, err))
+	}
+	return tellCatalogInit(context.WithoutCancel(ctx), env, r, made) // there it is, whatever comes
+}
+
+// removeUnused removes new keys after an Init that failed, unless the catalog in dir is
+// there: then it is theirs, or somebody else's who was faster.
+func removeUnused(dir string, made []*newKey, failed error) error {
+	if _, err := trust.OpenRepository(dir); !errors.Is(err, trust.ErrNotCatalog) && !errors.Is(failed, os.ErrExist) {
 		return err
 	}
-	return tellCatalogInit(ctx, env, r, made)
+	var errs []error
+	for _, k := range made {
+		errs = append(errs, k.remove())
+	}
+	return errors.Join(errs...)
 }
 
 // makeKeys makes the keys that are not there yet, and reads the others.

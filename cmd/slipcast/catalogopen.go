@@ -76,6 +76,9 @@ func (f *catalogFlag) open(ctx context.Context, env *env) (*openCatalog, error) 
 			return nil, err
 		}
 	}
+	if f.dir != "" && !catalog.Fresh && !env.quiet {
+		env.note(dir, "whether there is a newer catalog, nobody here can know")
+	}
 	c := &openCatalog{Catalog: catalog, files: withHeld(files, f.held), unreleased: map[string]string{}}
 	bundles, err := c.with(planBundles(catalog), f.unreleased)
 	if err != nil {
@@ -160,6 +163,7 @@ func (f *catalogFlag) load(ctx context.Context, files catalogFiles) (opt trust.L
 		}
 	}
 	if err != nil || f.ticket == "" {
+		opt.NoServer, opt.Built = true, builtAt()
 		return opt, err
 	}
 	if opt.Nonce, err = trust.ParseNonce(f.nonce); err != nil {

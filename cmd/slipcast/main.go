@@ -7,11 +7,36 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
+	"strconv"
 	"syscall"
+	"time"
 )
 
 // version is set by the linker, see Makefile.
 var version = "devel"
+
+// built is the time of the last change to the program in seconds since 1970, set by
+// the linker like version; empty if nobody has said.
+var built = ""
+
+// builtAt returns when the program was not built before: the time of the last change
+// to it. It is zero if nobody knows.
+func builtAt() time.Time {
+	if seconds, err := strconv.ParseInt(built, 10, 64); err == nil {
+		return time.Unix(seconds, 0)
+	}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return time.Time{}
+	}
+	for _, s := range info.Settings {
+		if at, err := time.Parse(time.RFC3339, s.Value); s.Key == "vcs.time" && err == nil {
+			return at
+		}
+	}
+	return time.Time{}
+}
 
 // program returns what receipts and images say that they were made by.
 func program() string { return "slipcast " + version }

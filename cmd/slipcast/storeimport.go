@@ -85,7 +85,7 @@ func runStoreImport(ctx context.Context, env *env, args []string, opt *depotFlag
 	began := time.Now()
 	var meter *progress.Meter
 	done, err := depot.Import(ctx, s, paths, depot.ImportOptions{
-		Root:     root,
+		Root: root, Built: builtAt(),
 		Begin:    func(total int64) { meter = env.meter("importing", "import", total) },
 		Progress: func(n int64) { meter.Add(n) },
 	})

@@ -340,12 +340,12 @@ func (e *exporter) writePiece(ctx context.Context, out *partWriter, c cut) error
 		out.member(name, bytes.NewReader(p[c.offset:c.offset+c.size]), c.size)
 		return e.wrote(out, c.size)
 	}
-	if i.name == "" && c.size == i.size {
+	if i.name == "" {
 		frame, err := e.frame(i)
 		if err != nil {
 			return err
 		}
-		out.member(name, bytes.NewReader(frame), c.size)
+		out.member(name, bytes.NewReader(frame[c.offset:c.offset+c.size]), c.size)
 		return e.wrote(out, c.size)
 	}
 	f, err := os.Open(e.at(path))

@@ -173,7 +173,7 @@ func (e *exporter) images(before *named) error {
 	}
 	for i := range e.catalog.Images {
 		target := &e.catalog.Images[i]
-		if target.Recalled != "" || before.images[target.ID()] == target.Digest {
+		if e.catalog.ImageRecalled(target.Digest) || before.images[target.ID()] == target.Digest {
 			continue
 		}
 		a, size, err := e.version(target)
@@ -244,8 +244,14 @@ func (e *exporter) named(ctx context.Context) (*named, error) {
 	if err != nil {
 		return nil, err
 	}
-	for name, t := range targets {
+	recalled := map[string]bool{} // digests; no bundle has that of an image
+	for _, t := range targets {
 		if t.Custom.Recalled != nil {
+			recalled[t.Hashes.SHA256] = true
+		}
+	}
+	for name, t := range targets {
+		if recalled[t.Hashes.SHA256] {
 			continue
 		}
 		if id, ok := strings.CutPrefix(name, "images/"); ok {
@@ -334,12 +340,12 @@ func (e *exporter) writePiece(ctx context.Context, out *partWriter, c cut) error
 		out.member(name, bytes.NewReader(p[c.offset:c.offset+c.size]), c.size)
 		return e.wrote(out, c.size)
 	}
-	if i.name == "" && c.size == i.size {
+	if i.name == "" {
 		frame, err := e.frame(i)
 		if err != nil {
 			return err
 		}
-		out.member(name, bytes.NewReader(frame), c.size)
+		out.member(name, bytes.NewReader(frame[c.offset:c.offset+c.size]), c.size)
 		return e.wrote(out, c.size)
 	}
 	f, err := os.Open(e.at(path))

@@ -146,6 +146,9 @@ func TestExportRefuses(t *testing.T) {
 	if entries, err := os.ReadDir(dir); len(entries) > 0 || err != nil {
 		t.Errorf("what is left: %v, %v, want nothing", entries, err)
 	}
+	if _, err := Export(t.Context(), s.store, t.TempDir(), ExportOptions{MaxPart: 40 * kiB}); !isWrong(err) {
+		t.Errorf("with a damaged frame that is divided: %v, want that it is damaged", err)
+	}
 }
 
 // TestImportOrder brings parts in a random order, some of them, some twice, in one

@@ -155,7 +155,7 @@ func (w *wait) settleAll(ctx context.Context, e *edition) error {
 		}
 	}
 	for i := range e.Images {
-		if t := &e.Images[i]; t.Recalled == "" && payload == All {
+		if t := &e.Images[i]; payload == All && !e.ImageRecalled(t.Digest) {
 			if err := w.settleImage(ctx, t); err != nil {
 				return err
 			}

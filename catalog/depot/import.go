@@ -55,8 +55,9 @@ type Missing struct {
 // missing, is no error.
 //
 // An error wraps [ErrNoRoot], [ErrOtherRoot], [store.ErrInUse], [store.ErrExists], or
-// an error of [trust.Load], or is one of the store. It takes memory for two frames, and for
-// each image what image.Open takes.
+// an error of [trust.Load], or is one of the store. Whatever the parts hold, it takes
+// memory for two frames, the lists of two parts, the metadata of one catalog, and for one
+// image what image.Open takes.
 func Import(ctx context.Context, s *store.Store, paths []string, opt ImportOptions) (*Imported, error) {
 	y, err := openYard(s)
 	if err != nil {
@@ -169,11 +170,12 @@ func (im *importer) readList(p *partReader, r io.Reader, size int64) {
 		p.damaged("a list of %d bytes", size)
 		return
 	}
-	text, err := io.ReadAll(r)
-	if err == nil && int64(len(text)) == size {
-		im.list, err = decodeList(text)
+	text := make([]byte, size)
+	if _, err := io.ReadFull(r, text); err != nil {
+		return // who reads the contents tells
 	}
-	if err != nil {
+	var err error
+	if im.list, err = decodeList(text); err != nil {
 		p.damaged("%v", err)
 	}
 }

@@ -219,7 +219,7 @@ func (m *mirror) versionFiles(ctx context.Context) ([]expected, error) {
 	missing := map[image.Digest]struct{}{}
 	for i := range m.edition.Images {
 		target := &m.edition.Images[i]
-		if target.Recalled != "" {
+		if m.edition.ImageRecalled(target.Digest) {
 			continue
 		}
 		has, err := m.hasImage(target)

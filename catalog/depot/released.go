@@ -94,7 +94,7 @@ func (r *released) refresh(ctx context.Context) {
 // by its digest: of several with one digest, one that is recalled speaks for all.
 func (r *released) collect(c *trust.Catalog, images map[store.Ref]*indexed) {
 	for _, target := range c.Images {
-		if speaker, err := c.Image(target.Digest); err != nil || speaker.Recalled != "" {
+		if c.ImageRecalled(target.Digest) {
 			continue
 		}
 		ref := refOf(&target)

@@ -159,12 +159,16 @@ func (im *importer) isItself(path, at string) (bool, error) {
 		}
 		return im.checker.good(d, chunkSize, frame)
 	}
-	p, err := os.ReadFile(at)
+	f, err := os.Open(at)
 	if err != nil {
 		return false, err
 	}
-	_, err = store.DecodeVersion(p)
-	return err == nil, nil
+	defer f.Close()
+	err = store.CheckVersion(f)
+	if errors.Is(err, image.ErrDamaged) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // sumOf returns the SHA-256 of a file, in hexadecimal.

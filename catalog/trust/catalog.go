@@ -119,3 +119,10 @@ func (c *Catalog) Image(digest string) (*ImageTarget, error) {
 	}
 	return found, nil
 }
+
+// ImageRecalled tells whether an image with this digest is recalled, under whichever
+// name: of several with the same contents, one that is recalled speaks for all.
+func (c *Catalog) ImageRecalled(digest string) bool {
+	i, err := c.Image(digest)
+	return err == nil && i.Recalled != ""
+}

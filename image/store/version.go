@@ -53,14 +53,24 @@ func parseVersion(p []byte) (version, error) {
 	if err != nil {
 		return v, err
 	}
-	sum := sha256.New()
-	sum.Write(p[:versionFixed])
-	sum.Write(p[versionHeader:])
-	if !bytes.Equal(sum.Sum(nil), p[versionFixed:versionHeader]) {
-		return v, image.ErrDigest
+	if err := checkVersionDigest(p[:versionHeader], bytes.NewReader(p[versionHeader:])); err != nil {
+		return v, err
 	}
 	v.preface = p[versionHeader:]
 	return v, nil
+}
+
+// checkVersionDigest compares the digest in a header with that of it and the preface.
+func checkVersionDigest(header []byte, preface io.Reader) error {
+	sum := sha256.New()
+	sum.Write(header[:versionFixed])
+	if _, err := io.Copy(sum, preface); err != nil {
+		return err
+	}
+	if !bytes.Equal(sum.Sum(nil), header[versionFixed:]) {
+		return image.ErrDigest
+	}
+	return nil
 }
 
 // parseVersionHeader reads what stands before the preface. The digest in it is

@@ -1,6 +1,8 @@
 package store
 
 import (
+	"errors"
+	"io"
 	"path"
 	"time"
 
@@ -23,6 +25,21 @@ func DecodeVersion(p []byte) (VersionFile, error) {
 		return VersionFile{}, err
 	}
 	return VersionFile{v.order, time.Unix(v.added, 0).UTC(), v.preface}, nil
+}
+
+// CheckVersion reads a version file to its end, and finds out what DecodeVersion does,
+// with memory of a constant size whatever r holds. An error wraps [image.ErrDamaged],
+// or is one of r.
+func CheckVersion(r io.Reader) error {
+	header := make([]byte, versionHeader)
+	n, err := io.ReadFull(r, header)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return err
+	}
+	if _, err := parseVersionHeader(header[:n]); err != nil {
+		return err
+	}
+	return checkVersionDigest(header, r)
 }
 
 // FrameName returns where in the folder frames the frame of the chunk with digest

@@ -68,13 +68,27 @@ func (r *resolver) unusable(e *entry) string {
 	return "whether it applies is unknown: " + a.reason
 }
 
+// ungiven says which secret of e nobody can give; empty if there is none.
+func (r *resolver) ungiven(e *entry) string {
+	if !r.opt.Unattended {
+		return ""
+	}
+	given := r.opt.Params[e.product.name]
+	for _, p := range e.Params {
+		if _, ok := given[p.Name]; p.Secret && !ok {
+			return fmt.Sprintf("it wants the secret %s, which nobody can give here: bake the bundle into the image, or apply it by hand", p.Name)
+		}
+	}
+	return ""
+}
+
 // whyNot says why e is not possible. above are the bundles that it was asked
 // for.
 func (r *resolver) whyNot(e *entry, above []*entry) string {
 	if slices.Contains(above, e) {
 		return "these need each other in a circle"
 	}
-	if why := r.unusable(e); why != "" {
+	if why := or(r.unusable(e), r.ungiven(e)); why != "" {
 		return reasonf("of %s: %s", e.name(), why)
 	}
 	for _, ref := range e.requires {
@@ -122,7 +136,7 @@ func (r *resolver) noWay(e *entry) string {
 		if under == nil {
 			return text + ", and the catalog has nothing between"
 		}
-		if why := r.unusable(under); why != "" {
+		if why := or(r.unusable(under), r.ungiven(under)); why != "" {
 			return reasonf("%s; of %s: %s", text, under.short(), why)
 		}
 		text = reasonf("%s; %s goes onto %s", text, under.short(), under.onto())

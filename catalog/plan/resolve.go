@@ -16,11 +16,12 @@ const maxTries = 1 << 18
 // Options say what a plan is to reach. The zero value is all products, and no
 // version is ever replaced by a lower one.
 type Options struct {
-	Goals     []string                     // NAME[/TRACK], NAME@VERSION or NAME@VERSION-RELEASE; empty: all products
-	Downgrade bool                         // a recalled version may be replaced by a lower one
-	Root      string                       // see Plan.Root
-	Version   int64                        // see Plan.Catalog
-	Params    map[string]map[string]string // values by product and name; what is not here has the bundle's default
+	Goals      []string                     // NAME[/TRACK], NAME@VERSION or NAME@VERSION-RELEASE; empty: all products
+	Downgrade  bool                         // a recalled version may be replaced by a lower one
+	Root       string                       // see Plan.Root
+	Version    int64                        // see Plan.Catalog
+	Params     map[string]map[string]string // values by product and name; what is not here has the bundle's default
+	Unattended bool                         // nobody can give a secret when the plan runs: what wants one that Params lacks is left out
 }
 
 // Resolve makes a plan for a root of which f was found. An error is about opt:

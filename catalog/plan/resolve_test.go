@@ -338,6 +338,49 @@ func TestProducts(t *testing.T) {
 	}
 }
 
+// Where nobody can give a secret, what wants one is left out, with what needs
+// it. All else is as it was.
+func TestUnattended(t *testing.T) {
+	bundles := some(`
+		guard@1-1 critical
+		licence@1-1 secret:KEY critical
+		suite@1-1 needs:licence
+		reader@9-1
+		reader@10-1 secret:PIN
+		scanner@1-1
+		scanner@2-1 onto:<2 secret:PIN
+		scanner@3-1 onto:>=2`)
+	const why = "which nobody can give here: bake the bundle into the image, or apply it by hand"
+	p := resolve(t, bundles, have(), Options{Unattended: true})
+	if got := steps(p); got != "guard@1 reader@9 scanner@1" {
+		t.Errorf("steps %q", got)
+	}
+	for product, want := range map[string]string{
+		"licence": "it is not there: of licence 1: it wants the secret KEY, " + why,
+		"suite":   "it is not there: suite 1 needs licence, but of licence 1: it wants the secret KEY, " + why,
+		"reader":  "it is not there: of reader 10: it wants the secret PIN, " + why + "; as far as possible: 9 comes with step 2",
+		"scanner": "it is not there: no way from nothing to scanner 3: 3 goes onto >=2; of 2: it wants the secret PIN, " + why + "; as far as possible: 1 comes with step 3",
+	} {
+		if q := productOfPlan(t, p, product); q.State != Missing || q.Reason != want {
+			t.Errorf("%s: %s: %s\nwant %s", product, q.State, q.Reason, want)
+		}
+	}
+	if c := cellOf(t, p, "licence@1-1"); c.State != Missing || !strings.Contains(c.Reason, why) {
+		t.Errorf("the cell: %+v", c)
+	}
+	named := resolve(t, bundles, have(), Options{Unattended: true, Goals: []string{"guard", "suite"}})
+	if got := steps(named); got != "guard@1" {
+		t.Errorf("named goals: steps %q", got)
+	}
+	given := map[string]map[string]string{"licence": {"KEY": "x"}}
+	if got := steps(resolve(t, bundles, have(), Options{Unattended: true, Params: given})); got != "guard@1 licence@1 reader@9 scanner@1 suite@1" {
+		t.Errorf("with the secret of one: steps %q", got)
+	}
+	if q := productOfPlan(t, resolve(t, bundles, have("licence 1"), Options{Unattended: true}), "suite"); q.After != "1" {
+		t.Errorf("with what was baked: %+v", q)
+	}
+}
+
 func TestResolveRefuses(t *testing.T) {
 	c, err := Compile(some(reader))
 	if err != nil {

@@ -125,6 +125,8 @@ func (b *Bundle) set(key, value string) {
 		b.Detect = bundle.Detect{}
 	case "collection":
 		b.Kind, b.Detect = bundle.Collection, bundle.Detect{}
+	case "secret":
+		b.Params = append(b.Params, bundle.Param{Name: value, Secret: true})
 	case "windows":
 		b.Family = "windows"
 	default:

@@ -86,10 +86,10 @@ func (e *entry) node() node {
 }
 
 // findPossible finds the bundles that nothing rules out for good: they are
-// usable, there is a way to them from what is there, and whatever they require
-// is possible, too. Conflicts do not count here, and neither does what goes
-// away while something else comes. What cannot be is so ruled out once, and not
-// at every place that asks for it.
+// usable, their secrets can be given, there is a way to them from what is there,
+// and whatever they require is possible, too. Conflicts do not count here, and
+// neither does what goes away while something else comes. What cannot be is so
+// ruled out once, and not at every place that asks for it.
 func (r *resolver) findPossible() {
 	waits := make([]bool, len(r.catalog.products))
 	var queue []*product
@@ -122,7 +122,7 @@ func (r *resolver) findPossible() {
 
 // canBe tells whether e is possible with what is known to be possible.
 func (r *resolver) canBe(e *entry) bool {
-	if !r.usable(e) {
+	if !r.usable(e) || r.ungiven(e) != "" {
 		return false
 	}
 	for _, ref := range e.requires {

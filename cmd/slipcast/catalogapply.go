@@ -285,7 +285,10 @@ func planRoot(ctx context.Context, r *root.Root, dir string) (string, error) {
 }
 
 func (a *applying) resolveOptions() plan.Options {
-	return plan.Options{Goals: a.goals, Downgrade: a.opt.downgrade, Version: a.catalog.Versions.Targets, Params: a.params}
+	return plan.Options{
+		Goals: a.goals, Downgrade: a.opt.downgrade, Version: a.catalog.Versions.Targets, Params: a.params,
+		Unattended: a.opt.catalog.ticket != "", // an agent runs this
+	}
 }
 
 // showSteps tells which bundles a plan brings.

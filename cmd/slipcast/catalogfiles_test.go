@@ -24,7 +24,8 @@ type remoteShop struct {
 	*testShop
 	files  *serveCatalog
 	server *httptest.Server
-	root   string // file
+	root   string   // file
+	goals  []string // what is applied; empty: all
 }
 
 func newRemoteShop(t *testing.T) *remoteShop {
@@ -49,7 +50,10 @@ func newRemoteShop(t *testing.T) *remoteShop {
 func buildTestBundle(t testing.TB, path, name, version, more string) {
 	t.Helper()
 	dir := t.TempDir()
-	yaml := "schema: 1\nname: " + name + "\nversion: " + version + "\nscheme: dotted\ntitle: A reader\nseverity: low\nkind: app\npayload:\n  - overlay: {from: files}\n" + more
+	if !strings.Contains(more, "severity:") {
+		more += "severity: low\n"
+	}
+	yaml := "schema: 1\nname: " + name + "\nversion: " + version + "\nscheme: dotted\ntitle: A reader\nkind: app\npayload:\n  - overlay: {from: files}\n" + more
 	err := errors.Join(os.MkdirAll(filepath.Join(dir, "files/opt"), 0o755), os.WriteFile(filepath.Join(dir, "files/opt/"+name), noise(), 0o644),
 		os.WriteFile(filepath.Join(dir, "bundle.yaml"), []byte(yaml), 0o644))
 	if err != nil {

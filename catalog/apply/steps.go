@@ -12,6 +12,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"slipcast/catalog/root"
 )
 
 // A planner turns a draft into the steps of a transaction.
@@ -157,6 +159,11 @@ func (p *planner) step(name string, w *want) (*step, error) {
 	if w.node != nil {
 		if err := takes(p.volumes, name, w); err != nil {
 			return nil, err
+		}
+		if before == nil { // what is there already, its file system took
+			if err := (&root.Filesystem{Type: p.volumes[v].kind}).CheckName(path.Base(name)); err != nil {
+				return nil, err
+			}
 		}
 		s.After = fit(w.node, p.volumes[v])
 		if s.After.Time == (Time{}) {

@@ -96,6 +96,7 @@ func worldDraft(t testing.TB, d disk) *draft {
 			t.Fatal(err)
 		}
 	}
+	put(".", &want{node: &Node{Type: Dir, Mode: 0o711, UID: 3}})
 	put("bin/tool", textWant("new tool", 0o750))
 	put("sbin/other", textWant("through a link", 0o755))
 	put("etc/hosts.too", textWant("no hard link any more", 0o644))
@@ -200,6 +201,9 @@ func (m *model) tree() map[string]string {
 		}
 		if p != "" {
 			out[p] = fmt.Sprintf("%s %04o %d:%d %d.%d %q %q", n.node.Type, n.node.Mode, n.node.UID, n.node.GID, n.node.Time.Sec, n.node.Time.Nsec, n.node.Link, n.data)
+		}
+		if p == "" {
+			out["."] = fmt.Sprintf("%s %04o %d:%d", n.node.Type, n.node.Mode, n.node.UID, n.node.GID)
 		}
 		for name, to := range n.entries {
 			walk(path.Join(p, name), to)
@@ -523,6 +527,40 @@ func failOnce(t *testing.T, c *cutter, at int, failure error) {
 }
 
 var _ disk = (*model)(nil)
+
+// What could not be read again is not committed.
+func TestStageRefusesWhatCannotBeRead(t *testing.T) {
+	keep := func(p string, n *Node) step { return step{Path: Name(p), Before: n, After: n, How: nothing} }
+	var many []step
+	for i := range maxReceipt/4000 + 1 {
+		many = append(many, keep(fmt.Sprintf("%05d", i)+strings.Repeat("/x", 1995), &Node{Type: Dir}))
+	}
+	for text, steps := range map[string][]step{
+		"make several bundles of it":     many,
+		`extended attribute "user.\xff"`: {keep("etc", &Node{Type: Dir, Xattrs: []bundle.Xattr{{Name: "user.\xff"}}})},
+		"could not be read again":        {keep("etc"+strings.Repeat("/x", 4000), &Node{Type: Dir})},
+	} {
+		m := newWorld(true, ext("boot"))
+		before := m.tree()
+		e := newEngine(m, testState)
+		tx, sources, err := testTransaction(t, e, worldDraft(t, m))
+		if err != nil {
+			t.Fatal(err)
+		}
+		tx.Steps = append(steps, tx.Steps...)
+		slices.SortFunc(tx.Steps, func(a, b step) int { return strings.Compare(string(a.Path), string(b.Path)) })
+		tx.Steps = slices.CompactFunc(tx.Steps, func(a, b step) bool { return a.Path == b.Path })
+		if err := e.run(t.Context(), tx, sources); err == nil || !strings.Contains(err.Error(), text) {
+			t.Errorf("%.200v, want an error with %q", err, text)
+		}
+		if d := difference(before, m.tree()); len(d) > 0 || m.receipted() || len(m.leftover()) > 0 {
+			t.Errorf("%s: left are %v, %v", text, d, m.leftover())
+		}
+		if err := applyWorld(t, m); err != nil {
+			t.Errorf("%s: and the next one: %v", text, err)
+		}
+	}
+}
 
 func TestTransactionRoundTrip(t *testing.T) {
 	m := newWorld(true, ext("boot"))

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"slipcast/catalog/bundle"
+	"slipcast/catalog/root"
 )
 
 // testCompiler compiles for a world with files of a bundle.
@@ -90,6 +91,24 @@ func TestCompileLimitsOfFAT(t *testing.T) {
 	}
 }
 
+// What Windows could not open is not made where it looks.
+func TestCompileNamesOfFAT(t *testing.T) {
+	for path, want := range map[string]string{
+		"boot/EFI/aux.efi": "is the name of a device", "boot/a:b/x": "has one of", "boot/EFI/x.": "ends with a dot",
+		"boot/EFI/loader": "", "etc/aux": "",
+	} {
+		c, _ := testCompiler("text")
+		c.draft = newDraft(newWorld(false, fat("boot")))
+		if err := c.payload(&bundle.Payload{Overlay: &bundle.Overlay{Entries: []bundle.Entry{entry(path, bundle.RegularFile)}}}); err != nil {
+			t.Fatal(err)
+		}
+		_, _, err := c.steps(t.Context(), Time{})
+		if want == "" && err != nil || want != "" && (!errors.Is(err, root.ErrName) || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: got %v, want %q", path, err, want)
+		}
+	}
+}
+
 func TestExpand(t *testing.T) {
 	values := map[string]string{"p": "{{q}}", "q": "v", "empty": ""}
 	for in, want := range map[string]string{
@@ -109,6 +128,12 @@ func TestParameters(t *testing.T) {
 	}
 	if _, err := parameters(list, map[string]string{"host": "h", "b": "1"}, nil); err == nil {
 		t.Error("a parameter that the bundle does not have is taken")
+	}
+	for _, name := range []string{"a", "s", "host"} {
+		given := map[string]string{"host": "h", name: "Gr\xfc\xdfe"}
+		if _, err := parameters(list, given, nil); err == nil || !strings.Contains(err.Error(), "parameter "+name) || !strings.Contains(err.Error(), "UTF-8") {
+			t.Errorf("Latin-1 in %s: %v, want an error that names it", name, err)
+		}
 	}
 	got, err := parameters(list, map[string]string{"host": "h", "s": "secret"}, nil)
 	if err != nil || got["a"] != "x" || got["host"] != "h" {

@@ -41,7 +41,7 @@ func newDraft(d look) *draft {
 
 // want notes what path, which has no links in it, is to be.
 func (t *draft) want(p string, w *want) {
-	if t.wants[p] == nil {
+	if t.wants[p] == nil && p != "." {
 		t.below[path.Dir(p)] = append(t.below[path.Dir(p)], path.Base(p))
 	}
 	t.wants[p] = w

@@ -27,11 +27,7 @@ func (e *engine) run(ctx context.Context, t *transaction, sources map[int]source
 func (e *engine) finish(ctx context.Context, t *transaction) error {
 	step, err := e.forward(ctx, t)
 	if err == nil {
-		// All is done and known to be. What is left over is taken away by the
-		// next recovery, if it cannot be now.
-		if err := e.end(t); err != nil {
-			e.log(fmt.Sprintf("%s: cleaning up is left for later: %v", t.Bundle.ID(), err))
-		}
+		e.tidy(t)
 		return nil
 	}
 	if !t.Rollback {
@@ -108,15 +104,25 @@ func (e *engine) settle(t *transaction) error {
 }
 
 func (e *engine) writeReceipt(t *transaction) error {
-	name := path.Join(e.state, "receipts", fileName(t.Bundle.Product()))
+	if done, err := e.receiptIs(t); err == nil && done {
+		return nil // written anew, a power cut could tear it
+	}
 	if t.Receipt == nil {
-		return e.absent(name)
+		return e.absent(e.receiptFile(t))
 	}
 	p, err := t.Receipt.encode()
 	if err != nil {
 		return err
 	}
-	return e.put(name, p)
+	return e.put(e.receiptFile(t), p)
+}
+
+// tidy ends a transaction of which all is done and known to be. What is left
+// over is taken away by the next recovery, if it cannot be now.
+func (e *engine) tidy(t *transaction) {
+	if err := e.end(t); err != nil {
+		e.log(fmt.Sprintf("%s: cleaning up is left for later: %v", t.Bundle.ID(), err))
+	}
 }
 
 // end makes the transaction one that nobody does again, and takes away what it

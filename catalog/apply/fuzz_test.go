@@ -126,7 +126,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{"a receipt of another transaction", `"tx":"00000002"`, `"tx":"00000001"`},
 		{"a path that leads out", `"path":"a"`, `"path":"../a"`},
 		{"an absolute path", `"path":"a"`, `"path":"/a"`},
-		{"the root itself", `"path":"a"`, `"path":"."`},
+		{"the root itself as a file", `"path":"a"`, `"path":"."`},
 		{"a folder elsewhere", `"id":"00000002"`, `"id":"../../../x"`},
 		{"a key that is not known", `{"schema":1,"id"`, `{"schema":1,"more":1,"id"`},
 		{"a key twice", `{"schema":1,"id"`, `{"schema":1,"schema":1,"id"`},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"slipcast/catalog/bundle"
 	"slipcast/catalog/probe"
@@ -30,6 +31,9 @@ func parameters(list []bundle.Param, given map[string]string, m *probe.Machine) 
 		}
 		if strings.ContainsRune(value, 0) {
 			return nil, fmt.Errorf("parameter %s: a zero byte in it", p.Name)
+		}
+		if !utf8.ValidString(value) {
+			return nil, fmt.Errorf("parameter %s: its value is no UTF-8; convert it, a receipt can keep nothing else", p.Name)
 		}
 		values[p.Name] = value
 	}

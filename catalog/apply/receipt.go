@@ -98,7 +98,7 @@ func (r *Receipt) check() error {
 		}
 	}
 	for _, name := range r.Queue {
-		if checkPath(name) != nil || strings.ContainsRune(name, '/') {
+		if checkPath(name) != nil || name == "." || strings.ContainsRune(name, '/') {
 			return damaged("queue %q", name)
 		}
 	}

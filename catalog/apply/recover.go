@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -24,7 +25,9 @@ func (e *engine) recover(ctx context.Context) error {
 	return e.sweep(ids)
 }
 
-// resume finishes transaction id if it is committed.
+// resume finishes transaction id if it is committed. Of one whose steps were all
+// done before it was cut short, none is done again: the system may have run
+// since, and what it changed is to stay.
 func (e *engine) resume(ctx context.Context, id string) error {
 	t, err := e.committed(id)
 	if err != nil || t == nil {
@@ -34,7 +37,53 @@ func (e *engine) resume(ctx context.Context, id string) error {
 		return err
 	}
 	e.log(fmt.Sprintf("%s: finishing transaction %s, which was cut short", t.Bundle.ID(), id))
-	return e.finish(ctx, t)
+	done, err := e.settled(t)
+	if err != nil {
+		return err
+	}
+	if !done {
+		return e.finish(ctx, t)
+	}
+	if err := e.settle(t); err != nil {
+		return within(t.Bundle.ID(), "receipt", err)
+	}
+	e.tidy(t)
+	return nil
+}
+
+// settled reports whether a committed transaction had come to its receipt: then
+// barrier 3 had returned, and all its steps are on the medium. The receipt of an
+// inverse that ends what was never finished is often there from the beginning,
+// but the commit of what it undoes goes only then.
+func (e *engine) settled(t *transaction) (bool, error) {
+	if !t.Rollback {
+		return e.receiptIs(t)
+	}
+	_, err := e.d.stat(e.folder(t.Undoes) + "/commit")
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil
+	}
+	return false, err
+}
+
+// receiptIs reports whether the receipt of the product is the one that t leaves.
+func (e *engine) receiptIs(t *transaction) (bool, error) {
+	p, err := e.readAll(e.receiptFile(t), maxReceipt)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return t.Receipt == nil, nil
+	case errors.Is(err, ErrDamaged):
+		return false, nil // longer than any
+	case err != nil || t.Receipt == nil:
+		return false, err
+	}
+	want, err := t.Receipt.encode()
+	return bytes.Equal(p, want), err
+}
+
+// receiptFile returns where the receipt of the product of t lies.
+func (e *engine) receiptFile(t *transaction) string {
+	return path.Join(e.state, "receipts", fileName(t.Bundle.Product()))
 }
 
 // committed returns transaction id, nil if it was not decided on.

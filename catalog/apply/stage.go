@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"unicode/utf8"
 )
 
 // A source gives the contents of a new file: a reader, or a file of the same
@@ -45,7 +46,7 @@ func (e *engine) stage(ctx context.Context, t *transaction, sources map[int]sour
 	if t.Receipt != nil && t.Undoes == "" {
 		t.Receipt.Paths = changed(t.Steps) // with the digests that are known by now
 	}
-	p, err := t.encode()
+	p, err := t.readable()
 	if err != nil {
 		return err
 	}
@@ -53,6 +54,62 @@ func (e *engine) stage(ctx context.Context, t *transaction, sources map[int]sour
 		return err
 	}
 	return e.d.barrier(afterStage, e.used(t))
+}
+
+// readable returns tx.json, and an error if it, or the receipt, could not be
+// read again: whatever is committed must be, or the root could never be
+// recovered.
+func (t *transaction) readable() ([]byte, error) {
+	for i := range t.Steps {
+		for _, n := range []*Node{t.Steps[i].Before, t.Steps[i].After} {
+			if err := n.textAttributes(); err != nil {
+				return nil, at(string(t.Steps[i].Path), err)
+			}
+		}
+	}
+	p, err := t.encode()
+	if err != nil {
+		return nil, err
+	}
+	most := maxTransaction
+	if t.Undoes == "" {
+		most -= inverseGrows // what undoes it must fit
+	}
+	if !t.Rollback {
+		most -= inverseGrows // and what takes that back
+	}
+	if len(p) > most {
+		return nil, fmt.Errorf("%d paths change, of which the journal has %d bytes, %d at most: make several bundles of it", len(t.Steps), len(p), most)
+	}
+	if t.Receipt != nil {
+		r, err := t.Receipt.encode()
+		if err == nil && len(r) > maxReceipt {
+			err = fmt.Errorf("%d paths change, of which the receipt has %d bytes, %d at most: make several bundles of it", len(t.Steps), len(r), maxReceipt)
+		}
+		if err == nil {
+			_, err = DecodeReceipt(r)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("the receipt could not be read again: %w", err)
+		}
+	}
+	if _, err := decodeTransaction(p); err != nil {
+		return nil, fmt.Errorf("the journal could not be read again: %w", err)
+	}
+	return p, nil
+}
+
+// textAttributes reports an extended attribute whose name JSON cannot have.
+func (n *Node) textAttributes() error {
+	if n == nil {
+		return nil
+	}
+	for _, x := range n.Xattrs {
+		if !utf8.ValidString(x.Name) {
+			return fmt.Errorf("extended attribute %q: its name is no UTF-8, which the journal cannot keep", x.Name)
+		}
+	}
+	return nil
 }
 
 // stageStep lays the new file of a step into the stage, and the old one into

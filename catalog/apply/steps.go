@@ -12,6 +12,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"slipcast/catalog/root"
 )
 
 // A planner turns a draft into the steps of a transaction.
@@ -158,6 +160,11 @@ func (p *planner) step(name string, w *want) (*step, error) {
 		if err := takes(p.volumes, name, w); err != nil {
 			return nil, err
 		}
+		if before == nil { // what is there already, its file system took
+			if err := (&root.Filesystem{Type: p.volumes[v].kind}).CheckName(path.Base(name)); err != nil {
+				return nil, err
+			}
+		}
 		s.After = fit(w.node, p.volumes[v])
 		if s.After.Time == (Time{}) {
 			s.After.Time = p.time
@@ -170,8 +177,6 @@ func (p *planner) step(name string, w *want) (*step, error) {
 func takes(volumes []volume, name string, w *want) error {
 	v := volumes[volumeOf(volumes, name)]
 	switch {
-	case name == ".":
-		return fmt.Errorf("%w: a bundle brings what is in the root, and cannot change mode, owner or attributes of its top directory", ErrConflict)
 	case v.top == name:
 		return fmt.Errorf("%w: a file system is mounted there", ErrConflict)
 	case w.same != "" && !v.links:

@@ -107,6 +107,7 @@ func worldDraft(t testing.TB, d disk) *draft {
 			t.Fatal(err)
 		}
 	}
+	put(".", &want{node: &Node{Type: Dir, Mode: 0o711, UID: 3}})
 	put("bin/tool", textWant("new tool", 0o750))
 	put("sbin/other", textWant("through a link", 0o755))
 	put("etc/hosts.too", textWant("no hard link any more", 0o644))
@@ -157,13 +158,28 @@ func testTransaction(t testing.TB, e *engine, a *draft) (*transaction, map[int]s
 }
 
 // applyWorld recovers a disk and applies the draft to it.
-func applyWorld(t testing.TB, m *model) error {
+func applyWorld(t testing.TB, m disk) error {
 	t.Helper()
 	e := newEngine(m, testState)
 	if err := e.recover(context.Background()); err != nil {
 		return err
 	}
 	tx, sources, err := testTransaction(t, e, worldDraft(t, m))
+	if err != nil {
+		return err
+	}
+	return e.run(context.Background(), tx, sources)
+}
+
+// errRefused is what applyRefused ends with, if nothing else goes wrong.
+var errRefused = errors.New("not found")
+
+// applyRefused applies the draft, which is not found afterwards.
+func applyRefused(t testing.TB, d disk) error {
+	t.Helper()
+	e := newEngine(d, testState)
+	e.verify = func(context.Context, *transaction) error { return errRefused }
+	tx, sources, err := testTransaction(t, e, worldDraft(t, d))
 	if err != nil {
 		return err
 	}
@@ -201,6 +217,9 @@ func (m *model) tree() map[string]string {
 		}
 		if p != "" {
 			out[p] = fmt.Sprintf("%s %04o %d:%d %d.%d %q %q", n.node.Type, n.node.Mode, n.node.UID, n.node.GID, n.node.Time.Sec, n.node.Time.Nsec, n.node.Link, n.data)
+		}
+		if p == "" {
+			out["."] = fmt.Sprintf("%s %04o %d:%d", n.node.Type, n.node.Mode, n.node.UID, n.node.GID)
 		}
 		for name, to := range n.entries {
 			walk(path.Join(p, name), to)
@@ -331,7 +350,7 @@ func TestPowerCuts(t *testing.T) {
 	total := 0
 	for name, base := range worlds() {
 		t.Run(name+": apply", func(t *testing.T) {
-			total += cutAll(t, newCutter(t, base, true, func(m *model) error { return applyWorld(t, m) }))
+			total += cutAll(t, newCutter(t, base, true, func(m *model) error { return applyWorld(t, m) }), 4)
 		})
 		t.Run(name+": undo", func(t *testing.T) {
 			applied := base.clone()
@@ -343,15 +362,25 @@ func TestPowerCuts(t *testing.T) {
 			if d := difference(base.tree(), c.new); len(d) > 0 {
 				t.Errorf("apply and undo leave: %s", strings.Join(d, "\n"))
 			}
-			total += cutAll(t, c)
+			total += cutAll(t, c, 4)
+		})
+		t.Run(name+": rollback", func(t *testing.T) {
+			c := newCutter(t, base, true, func(m *model) error { return applyWorld(t, m) })
+			c.job = func(m *model) error { return applyRefused(t, m) }
+			m := base.clone()
+			if err := c.job(m); !errors.Is(err, errRefused) || !maps.Equal(m.tree(), c.old) {
+				t.Fatalf("got %v, want %v and the old tree", err, errRefused)
+			}
+			c.calls = m.calls
+			total += cutAll(t, c, 1)
 		})
 	}
 	t.Logf("%d power cuts", total)
 }
 
-func cutAll(t *testing.T, c *cutter) int {
+func cutAll(t *testing.T, c *cutter, rounds int) int {
 	t.Helper()
-	c.run(4, 0, 1)
+	c.run(rounds, 0, 1)
 	for i, fault := range c.bad {
 		if i < 5 {
 			t.Error(fault)
@@ -367,18 +396,113 @@ func cutAll(t *testing.T, c *cutter) int {
 func TestPowerCutsSeeMissingBarrier(t *testing.T) {
 	for barrier := afterStage; barrier <= afterEnd; barrier++ {
 		t.Run(fmt.Sprint(barrier), func(t *testing.T) {
-			seen := 0
+			apply, undo := 0, 0
 			for _, base := range worlds() {
 				c := newCutter(t, base, true, func(m *model) error { return applyWorld(t, m) })
 				c.run(2, barrier, 1)
-				seen += len(c.bad)
+				apply += len(c.bad)
+				applied := base.clone()
+				if err := applyWorld(t, applied); err != nil {
+					t.Fatal(err)
+				}
+				applied.settle()
+				c = newCutter(t, applied, false, undoWorld)
+				c.run(2, barrier, 1)
+				undo += len(c.bad)
 			}
-			if seen == 0 {
+			if apply+undo == 0 {
 				t.Errorf("without barrier %d all power cuts end well: the test is blind, or the barrier not needed", barrier)
 			}
-			t.Logf("without barrier %d: %d cuts end wrong", barrier, seen)
+			t.Logf("without barrier %d: %d cuts of an application and %d of an undo end wrong", barrier, apply, undo)
 		})
 	}
+}
+
+// A noted model remembers before which operation each barrier was passed.
+type noted struct {
+	*model
+	barriers [][2]int // operation, number
+}
+
+func (n *noted) barrier(number int, vols []int) error {
+	err := n.model.barrier(number, vols)
+	n.barriers = append(n.barriers, [2]int{n.calls, number})
+	return err
+}
+
+// A system that was started after a power cut, and ran before anybody recovered
+// it, keeps what it changed, if the steps were all done before the cut.
+func TestRecoverKeepsWhatRanSince(t *testing.T) {
+	jobs := map[string]func(d disk) error{
+		"apply":    func(d disk) error { return applyWorld(t, d) },
+		"rollback": func(d disk) error { return applyRefused(t, d) },
+		"undo":     func(d disk) error { return newEngine(d, testState).undo(t.Context(), []string{"world"}, false) },
+	}
+	chance := rand.New(rand.NewPCG(1, 12))
+	for name, base := range worlds() {
+		for what, job := range jobs {
+			base := base.clone()
+			if what == "undo" {
+				if err := applyWorld(t, base); err != nil {
+					t.Fatal(err)
+				}
+			}
+			n := &noted{model: base.clone()}
+			if err := job(n); err != nil && !errors.Is(err, errRefused) {
+				t.Fatal(err)
+			}
+			last := n.barriers[len(n.barriers)-2:]
+			if last[0][1] != afterReceipt || last[1][1] != afterEnd {
+				t.Fatalf("%s: barriers %v, want the last two to be those of the end", what, n.barriers)
+			}
+			kept := 0
+			for cut := last[0][0] + 1; cut <= last[1][0]; cut++ {
+				for range 20 {
+					m := base.clone()
+					m.cut = cut
+					_ = job(m) // the power fails
+					m = m.boot(chance)
+					ran(m)
+					want := m.tree()
+					e := newEngine(m, testState)
+					e.log = func(string) { kept++ }
+					if err := e.recover(t.Context()); err != nil {
+						t.Fatalf("%s, %s, cut at %d: %v", name, what, cut, err)
+					}
+					if d := difference(want, m.tree()); len(d) > 0 {
+						t.Fatalf("%s, %s, cut at %d: recovery changes what the system did: %s", name, what, cut, strings.Join(d, "\n"))
+					}
+					if left := m.leftover(); len(left) > 0 {
+						t.Errorf("%s, %s, cut at %d: left over: %v", name, what, cut, left)
+					}
+				}
+			}
+			if kept == 0 {
+				t.Errorf("%s, %s: no cut left a transaction to finish", name, what)
+			}
+		}
+	}
+}
+
+// ran does to a disk what a system does that runs for weeks: files are edited
+// in place, taken away and made.
+func ran(m *model) {
+	w := writer{m}
+	for _, p := range []string{"bin/tool", "boot/EFI/loader", "etc/app.d/one"} {
+		w.must(m.remove(p, false))
+		w.file(p, "edited", 0o600)
+	}
+	for _, p := range []string{"bin/other", "boot/EFI/gone", "lib/link", "lib/old"} {
+		if st, err := m.stat(p); err == nil && !st.dir() {
+			w.must(m.remove(p, false))
+			continue
+		}
+		if _, err := m.stat(p); err != nil {
+			w.file(p, "made", 0o600)
+		}
+	}
+	w.must(m.attributes("etc/app.d", &Node{Mode: 0o700, UID: 9}))
+	m.settle()
 }
 
 // An error at any operation leaves the old tree or, once all is done, the new
@@ -419,6 +543,40 @@ func failOnce(t *testing.T, c *cutter, at int, failure error) {
 }
 
 var _ disk = (*model)(nil)
+
+// What could not be read again is not committed.
+func TestStageRefusesWhatCannotBeRead(t *testing.T) {
+	keep := func(p string, n *Node) step { return step{Path: Name(p), Before: n, After: n, How: nothing} }
+	var many []step
+	for i := range maxReceipt/4000 + 1 {
+		many = append(many, keep(fmt.Sprintf("%05d", i)+strings.Repeat("/x", 1995), &Node{Type: Dir}))
+	}
+	for text, steps := range map[string][]step{
+		"make several bundles of it":     many,
+		`extended attribute "user.\xff"`: {keep("etc", &Node{Type: Dir, Xattrs: []bundle.Xattr{{Name: "user.\xff"}}})},
+		"could not be read again":        {keep("etc"+strings.Repeat("/x", 4000), &Node{Type: Dir})},
+	} {
+		m := newWorld(true, ext("boot"))
+		before := m.tree()
+		e := newEngine(m, testState)
+		tx, sources, err := testTransaction(t, e, worldDraft(t, m))
+		if err != nil {
+			t.Fatal(err)
+		}
+		tx.Steps = append(steps, tx.Steps...)
+		slices.SortFunc(tx.Steps, func(a, b step) int { return strings.Compare(string(a.Path), string(b.Path)) })
+		tx.Steps = slices.CompactFunc(tx.Steps, func(a, b step) bool { return a.Path == b.Path })
+		if err := e.run(t.Context(), tx, sources); err == nil || !strings.Contains(err.Error(), text) {
+			t.Errorf("%.200v, want an error with %q", err, text)
+		}
+		if d := difference(before, m.tree()); len(d) > 0 || m.receipted() || len(m.leftover()) > 0 {
+			t.Errorf("%s: left are %v, %v", text, d, m.leftover())
+		}
+		if err := applyWorld(t, m); err != nil {
+			t.Errorf("%s: and the next one: %v", text, err)
+		}
+	}
+}
 
 func TestTransactionRoundTrip(t *testing.T) {
 	m := newWorld(true, ext("boot"))

@@ -12,6 +12,7 @@ import (
 const (
 	maxTransaction = 512 << 20 // bytes of tx.json
 	maxReceipt     = 64 << 20  // bytes of a receipt
+	inverseGrows   = 4096      // bytes that tx.json of an inverse may have more
 	maxCommit      = 65        // a digest and a newline
 	maxPath        = 4096
 	maxID          = 99999999
@@ -142,6 +143,9 @@ func (s *step) check() error {
 	if s.Before == nil && s.After == nil {
 		return damaged("%s: from nothing to nothing", s.Path)
 	}
+	if s.Path == "." && (!s.inPlace() || !s.After.dir()) {
+		return damaged("the root itself: how %q", s.How)
+	}
 	stays := s.Before != nil && s.After != nil && s.Before.Type == s.After.Type
 	switch s.How {
 	case replace:
@@ -177,9 +181,9 @@ func (n *Node) check() error {
 	return nil
 }
 
-// checkPath refuses what is not a clean path below a root.
+// checkPath refuses what is not a clean path in a root.
 func checkPath(p string) error {
-	if p == "" || len(p) > maxPath || p != path.Clean(p) || p[0] == '/' || p == "." || p == ".." ||
+	if p == "" || len(p) > maxPath || p != path.Clean(p) || p[0] == '/' || p == ".." ||
 		strings.HasPrefix(p, "../") || strings.ContainsRune(p, 0) {
 		return damaged("path %q", p)
 	}

@@ -50,7 +50,8 @@ func runCatalogUndo(ctx context.Context, env *env, products []string, opt *undoO
 		return err
 	}
 	defer func() { err = errors.Join(err, closer()) }()
-	how := apply.Options{By: program(), Force: opt.force, Log: func(line string) { env.say("%s", plain(line, longestLine)) }}
+	machine := localMachine((&applyOptions{}).machineName(), "") // what was cut short may ask for it
+	how := apply.Options{Machine: machine, By: program(), Force: opt.force, Log: func(line string) { env.say("%s", plain(line, longestLine)) }}
 	if err := apply.Recover(ctx, r, how); err != nil {
 		return err
 	}

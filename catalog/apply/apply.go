@@ -233,10 +233,11 @@ func (a *application) transact(ctx context.Context, c *compiler) (*Receipt, erro
 		return nil, err
 	}
 	t := &transaction{Schema: 1, ID: id, Bundle: m.Header, Steps: steps, Previous: a.previous}
-	if err := cmp.Or(a.e.writable(t), a.e.reachable(t), a.e.room(t, m.Needs)); err != nil {
+	t.Receipt = a.receipt(id, queue)
+	t.Receipt.Paths = changed(steps)
+	if err := cmp.Or(a.e.writable(t), a.e.reachable(t), a.e.room(t, m.Needs, true)); err != nil {
 		return nil, err
 	}
-	t.Receipt = a.receipt(id, queue)
 	if err := a.e.run(ctx, t, sources); err != nil {
 		return nil, err
 	}

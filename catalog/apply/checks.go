@@ -243,58 +243,6 @@ func (e *engine) device(dir string, known map[string]uint64) error {
 	return nil
 }
 
-// room reports a file system without room for a transaction: what is staged,
-// copies for undoing, the journal, and 5 % that stay free.
-func (e *engine) room(t *transaction, needs bundle.Needs) error {
-	bytes, inodes := make([]int64, len(e.volumes)), make([]int64, len(e.volumes))
-	bytes[e.at] += 4096*8 + int64(len(t.Steps))*1024*2 // tx.json, the receipt
-	inodes[e.at] += 8
-	bytes[e.volume(".")] += needs.Bytes
-	inodes[e.volume(".")] += needs.Inodes
-	seen := map[string]bool{}
-	for i := range t.Steps {
-		e.cost(t, &t.Steps[i], seen, bytes, inodes)
-	}
-	for v := range e.volumes {
-		if bytes[v] == 0 && inodes[v] == 0 {
-			continue
-		}
-		s, err := e.d.space(v)
-		if err != nil {
-			return err
-		}
-		if want := bytes[v] + s.total/20; s.free < want {
-			return at("/"+e.volumes[v].top, fmt.Errorf("%w: %d bytes are free, %d are needed, 5 %% of the file system among them", ErrNoSpace, s.free, want))
-		}
-		if want := inodes[v] + s.totalInodes/20; s.totalInodes > 0 && s.freeInodes < want {
-			return at("/"+e.volumes[v].top, fmt.Errorf("%w: %d inodes are free, %d are needed, 5 %% of them among them", ErrNoSpace, s.freeInodes, want))
-		}
-	}
-	return nil
-}
-
-// cost adds what one step takes.
-func (e *engine) cost(t *transaction, s *step, seen map[string]bool, bytes, inodes []int64) {
-	v := e.volume(string(s.Path))
-	whole := func(n *Node) int64 { return (n.Size + 4095) / 4096 * 4096 }
-	if s.Before != nil && s.Before.Data > 0 && !e.volumes[v].links {
-		bytes[v] += whole(s.Before)
-	}
-	if s.After == nil || s.inPlace() || s.How == nothing {
-		return
-	}
-	key := e.staged(v, t.ID, s.After.Data)
-	if s.After.Data > 0 && seen[key] {
-		return
-	}
-	seen[key] = true
-	inodes[v]++
-	bytes[v] += max(whole(s.After), 4096)
-	if !e.volumes[v].links {
-		bytes[v] += whole(s.After) // the stage has one until the end
-	}
-}
-
 // found asks whether what a transaction has applied is there now.
 func found(ctx context.Context, t *transaction, f condition.Facts) error {
 	if len(t.Receipt.Queue) > 0 {

@@ -75,5 +75,7 @@ type fileID struct {
 // not counted.
 type space struct {
 	free, total             int64 // bytes
+	reserved                int64 // bytes beyond free that root may take
+	block                   int64 // bytes that are taken at once; 0: nobody knows
 	freeInodes, totalInodes int64
 }

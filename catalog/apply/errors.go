@@ -13,7 +13,8 @@ var (
 	// ErrReadOnly reports a file system that cannot be written to.
 	ErrReadOnly = errors.New("mounted read-only")
 
-	// ErrNoSpace reports a root without room for a bundle. Nothing was written.
+	// ErrNoSpace reports a root without room for a bundle, or for undoing
+	// one, with the way back. Nothing was changed.
 	ErrNoSpace = errors.New("not enough space")
 
 	// ErrSubvolume reports a path in a subvolume that is not mounted by itself:

@@ -13,7 +13,11 @@ import (
 // tree is as it was, unless the error says that recovery is needed.
 func (e *engine) run(ctx context.Context, t *transaction, sources map[int]source) error {
 	id := t.Bundle.ID()
-	if err := e.stage(ctx, t, sources); err != nil {
+	err := e.stage(ctx, t, sources)
+	if err == nil && !t.Rollback { // that one has no other choice than to try
+		err = e.roomAfter(t)
+	}
+	if err != nil {
 		return within(id, "staging", errors.Join(err, e.drop(t.ID)))
 	}
 	if err := e.commit(t); err != nil {

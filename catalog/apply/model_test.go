@@ -10,6 +10,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // errPower is what everything returns once the power is off.
@@ -35,7 +37,8 @@ type model struct {
 	calls, cut int // operations done; the power fails before operation cut (0: never)
 	fail       int // operation fail returns failure, once
 	failure    error
-	deaf       int // a barrier that does nothing
+	deaf       int     // a barrier that does nothing
+	sizes      []int64 // bytes of each volume; nil: there is no end
 	off        bool
 }
 
@@ -236,8 +239,64 @@ func (m *model) open(p string) (io.ReadCloser, error) {
 	return io.NopCloser(bytes.NewReader(m.nodes[ino].data)), nil
 }
 
-func (m *model) space(int) (space, error) {
+func (m *model) space(vol int) (space, error) {
+	if m.sizes != nil {
+		return space{free: m.sizes[vol] - m.used(vol), total: m.sizes[vol], block: modelBlock}, nil
+	}
 	return space{free: 1 << 40, total: 1 << 41, freeInodes: 1 << 30, totalInodes: 1 << 31}, nil
+}
+
+// modelBlock is how many bytes a model takes at once. A directory has 64 and
+// three for each byte of a name, as FAT may.
+const modelBlock = 4096
+
+func modelBlocks(n int) int64 { return int64(n+modelBlock-1) / modelBlock * modelBlock }
+
+// used returns how much of a volume is taken.
+func (m *model) used(vol int) int64 {
+	var total int64
+	seen := map[uint64]bool{}
+	var walk func(ino uint64)
+	walk = func(ino uint64) {
+		n := m.nodes[ino]
+		if seen[ino] {
+			return
+		}
+		seen[ino] = true
+		if n.vol == vol {
+			total += modelBlocks(len(n.data)) + n.folderSize()
+		}
+		for _, to := range n.entries {
+			walk(to)
+		}
+	}
+	walk(1)
+	return total
+}
+
+func (n *inode) folderSize() int64 {
+	if n.entries == nil {
+		return 0
+	}
+	bytes := 1
+	for name := range n.entries {
+		bytes += 64 + 3*len(name)
+	}
+	return modelBlocks(bytes)
+}
+
+// takes reports that a volume has no room for n bytes and a name in a folder.
+func (m *model) takes(dir uint64, name string, n int64) error {
+	if m.sizes == nil {
+		return nil
+	}
+	folder := m.nodes[dir]
+	with := folder.copy()
+	with.entries[name] = 1
+	if vol := folder.vol; m.used(vol)+n+with.folderSize()-folder.folderSize() > m.sizes[vol] {
+		return unix.ENOSPC
+	}
+	return nil
 }
 
 func (m *model) write(p string, r io.Reader, n *Node) error {
@@ -248,7 +307,10 @@ func (m *model) write(p string, r io.Reader, n *Node) error {
 	if err != nil {
 		return err
 	}
-	dir, _, err := m.parent(p)
+	dir, base, err := m.parent(p)
+	if err == nil {
+		err = m.takes(dir, base, modelBlocks(len(data)))
+	}
 	if err != nil {
 		return err
 	}
@@ -266,7 +328,10 @@ func (m *model) mkdir(p string) error {
 	if err := m.tick(); err != nil {
 		return err
 	}
-	dir, _, err := m.parent(p)
+	dir, base, err := m.parent(p)
+	if err == nil {
+		err = m.takes(dir, base, modelBlock)
+	}
 	if err != nil {
 		return err
 	}
@@ -309,6 +374,9 @@ func (m *model) link(old, p string) error {
 	case m.nodes[dir].entries[base] != 0:
 		return fs.ErrExist
 	}
+	if err := m.takes(dir, base, 0); err != nil {
+		return err
+	}
 	m.do(vol, update{ino: dir, name: base, to: ino})
 	m.stamp(dir)
 	return nil
@@ -337,6 +405,9 @@ func (m *model) rename(old, p string) error {
 		return nil // rename(2) leaves both names
 	case there != 0 && (m.nodes[there].entries != nil || m.nodes[ino].entries != nil):
 		return errIsDir
+	}
+	if err := m.takes(to, newBase, 0); err != nil {
+		return err
 	}
 	m.do(m.nodes[to].vol, update{ino: to, name: newBase, to: ino}, update{ino: from, name: base})
 	m.stamp(from)
@@ -417,7 +488,7 @@ func (m *model) barrier(number int, vols []int) error {
 // boot returns the disk as it is found after the power cut: chance decides
 // what was on the medium.
 func (m *model) boot(chance *rand.Rand) *model {
-	next := &model{vols: m.vols, ordered: m.ordered, last: m.last, nodes: map[uint64]*inode{}, log: make([][][]update, len(m.vols)), deaf: m.deaf}
+	next := &model{vols: m.vols, ordered: m.ordered, last: m.last, nodes: map[uint64]*inode{}, log: make([][][]update, len(m.vols)), deaf: m.deaf, sizes: m.sizes}
 	for ino, n := range m.media {
 		next.nodes[ino] = n.copy()
 	}

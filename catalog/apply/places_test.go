@@ -154,6 +154,17 @@ func TestRootReadOnlyIsRefused(t *testing.T) {
 	if err := tryApply(t, f.dir, file); err != nil {
 		t.Errorf("writable again: %v", err)
 	}
+	applied := digestOf(t, f.dir)
+	lab.Run(t, "mount", "-o", "remount,ro", boot)
+	undoRefused(t, f.dir, "corpus", ErrReadOnly)
+	if after := digestOf(t, f.dir); after != applied {
+		t.Error("the root was changed")
+	}
+	lab.Run(t, "mount", "-o", "remount,rw", boot)
+	undoAt(t, f.dir)
+	if after := digestOf(t, f.dir); after != before {
+		t.Error("undone: the root is not as it was")
+	}
 }
 
 // A root is locked for other processes until the one that has the lock ends,
@@ -275,6 +286,25 @@ func TestRootSubvolume(t *testing.T) {
 			t.Errorf("%s: %v, want ErrSubvolume that names it", name, err)
 		}
 	}
+	sameRoot(t, f.dir, before, times)
+}
+
+// Undo asks for that before it writes anything: a directory may have become a
+// subvolume since.
+func TestRootSubvolumeSince(t *testing.T) {
+	lab.Tools(t, "btrfs")
+	f := newFilesystem(t, "btrfs", 0)
+	populate(t, f.dir)
+	if err := tryApply(t, f.dir, simple(t, "corpus", "", map[string]string{"etc/app.d/one": "new"})); err != nil {
+		t.Fatal(err)
+	}
+	dir, sub := filepath.Join(f.dir, "etc/app.d"), filepath.Join(f.dir, "etc/sub")
+	lab.Run(t, "btrfs", "subvolume", "create", sub)
+	lab.Run(t, "cp", "-a", filepath.Join(dir, "one"), sub)
+	lab.Run(t, "rm", "-r", dir)
+	lab.Run(t, "mv", sub, dir)
+	before, times := digestOf(t, f.dir), folderTimes(t, f.dir)
+	undoRefused(t, f.dir, "corpus", ErrSubvolume)
 	sameRoot(t, f.dir, before, times)
 }
 

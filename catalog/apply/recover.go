@@ -30,8 +30,11 @@ func (e *engine) recover(ctx context.Context) error {
 // since, and what it changed is to stay.
 func (e *engine) resume(ctx context.Context, id string) error {
 	t, err := e.committed(id)
-	if err != nil || t == nil {
+	if err != nil {
 		return err
+	}
+	if t == nil {
+		return e.unstage(id) // at once: an older one may need the room
 	}
 	if err := e.mounted(t); err != nil {
 		return err
@@ -147,10 +150,18 @@ func (e *engine) sweep(ids []string) error {
 			}
 			continue
 		}
-		for v := range e.volumes {
-			if err := e.removeTree(path.Join(e.side(v, id), "stage")); err != nil {
-				return err
-			}
+		if err := e.unstage(id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unstage takes away the stage of a transaction.
+func (e *engine) unstage(id string) error {
+	for v := range e.volumes {
+		if err := e.removeTree(path.Join(e.side(v, id), "stage")); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -62,6 +63,9 @@ func (e *engine) undoOne(ctx context.Context, r *Receipt, force bool) error {
 		return err
 	}
 	if err := e.unchanged(ctx, back, force); err != nil {
+		return err
+	}
+	if err := cmp.Or(e.writable(back), e.reachable(back), e.room(back, bundle.Needs{}, false)); err != nil {
 		return err
 	}
 	return e.run(ctx, back, sources)

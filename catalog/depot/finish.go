@@ -182,8 +182,12 @@ func (w *wait) settleBundle(ctx context.Context, b *trust.BundleTarget) error {
 
 // settleImage gives an image its place if it is whole.
 func (w *wait) settleImage(ctx context.Context, t *trust.ImageTarget) error {
-	if has, err := w.hasImage(t); has || err != nil {
+	has, err := w.hasImage(t)
+	if err != nil {
 		return err
+	}
+	if has {
+		return w.clearAdded(t)
 	}
 	a, err := w.arrive(t)
 	if errors.Is(err, fs.ErrNotExist) || isWrong(err) {

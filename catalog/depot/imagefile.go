@@ -178,3 +178,16 @@ func (y *yard) clear(a *arriving) error {
 	}
 	return y.forget(imagePath(refOf(a.target)))
 }
+
+// clearAdded removes what waits for an image that the store has already: it was
+// added by a run that was cut off before it had cleared away.
+func (y *yard) clearAdded(i *trust.ImageTarget) error {
+	a, err := y.arrive(i)
+	if errors.Is(err, fs.ErrNotExist) || isWrong(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return y.clear(a)
+}

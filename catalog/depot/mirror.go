@@ -224,6 +224,9 @@ func (m *mirror) versionFiles(ctx context.Context) ([]expected, error) {
 		}
 		has, err := m.hasImage(target)
 		if has && err == nil {
+			if err := m.clearAdded(target); err != nil {
+				return nil, err
+			}
 			continue
 		}
 		var a *arriving

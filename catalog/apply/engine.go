@@ -130,7 +130,11 @@ func (e *engine) ensureDir(dir string, mode uint32) error {
 	if err != nil {
 		return err
 	}
-	if err := e.d.attributes(dir, &Node{Type: Dir, Mode: mode, Time: made.Time}); err != nil {
+	n := &Node{Type: Dir, Mode: mode, Time: made.Time}
+	if label := before.labelOf(); label != nil {
+		n.label(label)
+	}
+	if err := e.d.attributes(dir, n); err != nil {
 		return err
 	}
 	return e.d.setTime(parent, before.Time)

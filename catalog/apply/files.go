@@ -143,7 +143,8 @@ func equalReaders(f, g io.Reader) (bool, error) {
 // is to be theirs. What has it is not touched: it may be where nothing can be
 // changed, which is why we are on the way back.
 func (e *engine) finishStep(s *step) error {
-	attributes := s.How == alter || s.After.dir() && s.How == replace
+	labelled := s.After.kind() == File && s.After.labelOf() != nil // the system may have labelled the undo folder anew
+	attributes := s.How == alter || s.How == replace && (s.After.dir() || labelled)
 	if !attributes && s.How != touch {
 		return nil
 	}
@@ -151,7 +152,7 @@ func (e *engine) finishStep(s *step) error {
 	if err != nil {
 		return err
 	}
-	if now.Time == s.After.Time && (!attributes || now.differs(s.After) == "") {
+	if now.Time == s.After.Time && (!attributes || now.differs(s.After) == "" && !now.relabels(s.After)) {
 		return nil
 	}
 	if attributes {

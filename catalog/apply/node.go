@@ -3,8 +3,10 @@ package apply
 import (
 	"bytes"
 	"fmt"
+	"slices"
 
 	"slipcast/catalog/bundle"
+	"slipcast/catalog/root"
 )
 
 // A Type is what lies at a path.
@@ -79,7 +81,8 @@ func (n *Node) differs(want *Node) string {
 	return n.attributesDiffer(want)
 }
 
-// attributesDiffer is differs for mode, owner and extended attributes.
+// attributesDiffer is differs for mode, owner and extended attributes, but for
+// the label, which the system may change when it likes.
 func (n *Node) attributesDiffer(want *Node) string {
 	switch {
 	case n.Mode != want.Mode && n.Type != Symlink: // that of a symlink means nothing
@@ -107,14 +110,9 @@ func (n *Node) name() string {
 	return "a file"
 }
 
+// sameXattrs compares attributes other than the label.
 func sameXattrs(a, b []bundle.Xattr) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i].Name != b[i].Name || !bytes.Equal(a[i].Value, b[i].Value) {
-			return false
-		}
-	}
-	return true
+	label := func(x bundle.Xattr) bool { return x.Name == root.Label }
+	a, b = slices.DeleteFunc(slices.Clone(a), label), slices.DeleteFunc(slices.Clone(b), label)
+	return slices.EqualFunc(a, b, func(x, y bundle.Xattr) bool { return x.Name == y.Name && bytes.Equal(x.Value, y.Value) })
 }

@@ -24,9 +24,10 @@ func hasPrograms(m *bundle.Manifest) bool {
 // A stand is the overlay in which the programs of a bundle run.
 type stand struct {
 	*compiler
-	o   *sandbox.Overlay
-	dir string // folder for files of the bundle
-	opt Options
+	o      *sandbox.Overlay
+	dir    string // folder for files of the bundle
+	opt    Options
+	labels map[string][]byte // that the bundle asks for, by the path that they lead to
 }
 
 // programs does everything that a bundle does in an overlay of r, and lays
@@ -38,7 +39,7 @@ func programs(ctx context.Context, r *root.Root, into *compiler, opt Options) (d
 		return nil, err
 	}
 	opt.Log = redacted(opt.Log, into.manifest.Params, into.params)
-	s := &stand{compiler: into, dir: filepath.Join(scratch, "files"), opt: opt}
+	s := &stand{compiler: into, dir: filepath.Join(scratch, "files"), opt: opt, labels: map[string][]byte{}}
 	overlay := filepath.Join(scratch, "overlay")
 	for _, dir := range []string{s.dir, overlay} {
 		if err := os.Mkdir(dir, 0o700); err != nil {
@@ -82,7 +83,7 @@ func (s *stand) all(ctx context.Context) error {
 			}
 		}
 	}
-	return nil
+	return s.relabel()
 }
 
 // part does one set of changes in the overlay.
@@ -109,6 +110,11 @@ func (s *stand) part(ctx context.Context, p *bundle.Payload) error {
 	}
 	for real, claim := range c.claims {
 		s.claims[real] = claim
+	}
+	for real, w := range c.wants {
+		if label := w.node.labelOf(); label != nil {
+			s.labels[real] = label
+		}
 	}
 	steps, sources, err := c.steps(ctx, timeOf(s.opt.Time))
 	if err != nil {

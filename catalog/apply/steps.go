@@ -24,13 +24,14 @@ type planner struct {
 	numbers map[string]int // of new files, by the path of their first name
 	old     map[fileID]int // of old ones
 	changed map[string]bool
+	labels  map[string][]byte // of directories
 }
 
 // steps returns what has to be done to make a disk the draft, ordered by path,
 // with the sources of its new files. now is the time that what is laid has if
 // nothing else is said.
 func (t *draft) steps(ctx context.Context, now Time) ([]step, map[int]source, error) {
-	p := &planner{draft: t, time: now, sources: map[int]source{}, numbers: map[string]int{}, old: map[fileID]int{}, changed: map[string]bool{}}
+	p := &planner{draft: t, time: now, sources: map[int]source{}, numbers: map[string]int{}, old: map[fileID]int{}, changed: map[string]bool{}, labels: map[string][]byte{}}
 	if err := p.mark(ctx); err != nil {
 		return nil, nil, err
 	}
@@ -93,7 +94,7 @@ func (p *planner) is(name, first string, w *want) (bool, error) {
 	switch {
 	case now.Type != want.Type || now.Link != want.Link || now.Size != want.Size:
 		return false, nil
-	case now.attributesDiffer(want) != "" && (now.Type != File || now.links > 1):
+	case (now.attributesDiffer(want) != "" || now.relabels(want)) && (now.Type != File || now.links > 1):
 		return false, nil
 	case now.Type != File:
 		return w.node.Time == Time{} || w.node.Time == now.Time, nil
@@ -169,8 +170,30 @@ func (p *planner) step(name string, w *want) (*step, error) {
 		if s.After.Time == (Time{}) {
 			s.After.Time = p.time
 		}
+		if err := p.labelStep(s, w); err != nil {
+			return nil, err
+		}
 	}
 	return p.number(s, w, st)
+}
+
+// labelStep gives what a step lays its label, if nobody asks for one. All names
+// of a file have one label.
+func (p *planner) labelStep(s *step, w *want) error {
+	if s.After.labelOf() != nil || !p.volumes[volumeOf(p.volumes, string(s.Path))].xattrs {
+		return nil
+	}
+	first := string(s.Path)
+	if w.same != "" {
+		if first = w.same; p.wants[first] == nil {
+			return nil // a file that stays as it is
+		}
+	}
+	label, err := p.labelOf(first)
+	if err == nil && label != nil {
+		s.After.label(label)
+	}
+	return err
 }
 
 // takes reports what a volume cannot keep.
@@ -196,7 +219,7 @@ func (p *planner) number(s *step, w *want, st stat) (*step, error) {
 	if s.After.dir() && s.Before.dir() {
 		s.How = alter
 		s.Before.Data, s.After.Data = 0, 0
-		if s.Before.attributesDiffer(s.After) == "" && (w.node.Time == Time{} || s.Before.Time == w.node.Time) {
+		if s.Before.attributesDiffer(s.After) == "" && !s.Before.relabels(s.After) && (w.node.Time == Time{} || s.Before.Time == w.node.Time) {
 			return p.unchanged(s, w)
 		}
 		return s, nil
@@ -234,7 +257,7 @@ func (p *planner) inPlace(s *step, w *want) (*step, error) {
 	if w.node.Time == (Time{}) {
 		s.After.Time = s.Before.Time
 	}
-	if s.Before.attributesDiffer(s.After) == "" && s.Before.Time == s.After.Time {
+	if s.Before.attributesDiffer(s.After) == "" && !s.Before.relabels(s.After) && s.Before.Time == s.After.Time {
 		return p.unchanged(s, w)
 	}
 	if s.After.Type != File { // a link has no attributes that could be changed safely

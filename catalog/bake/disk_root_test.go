@@ -222,7 +222,7 @@ func TestRootBakeNumbers(t *testing.T) {
 			}
 			disk := unpack(t, open(t, out.Bytes()))
 			for i, want := range []map[string]string{{"lab.cfg": "boot"}, {"lab.cfg": "home"}, {"etc/lab.cfg": "root", "boot": "[under]", "home": "[under]"}} {
-				dir := lab.Mount(t, disk, "-o", fmt.Sprintf("loop,ro,noload,offset=%d", numberedStarts()[i]*mib))
+				dir := lab.Mount(t, disk, "-o", fmt.Sprintf("loop,ro,noload,offset=%d,sizelimit=%d", numberedStarts()[i]*mib, 16*mib))
 				for name, text := range want {
 					if got := shown(t, filepath.Join(dir, name)); got != text {
 						t.Errorf("volume %d: %s: got %q, want %q", i+1, name, got, text)

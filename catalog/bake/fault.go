@@ -27,6 +27,7 @@ func carried() map[string]error {
 		"downgrade": apply.ErrDowngrade, "from": apply.ErrFrom, "conflict": apply.ErrConflict,
 		"changed": apply.ErrChanged, "verify": apply.ErrVerify, "damaged": apply.ErrDamaged,
 		"not applied": apply.ErrNotApplied, "first boot": apply.ErrFirstBoot,
+		"no system": root.ErrNoSystem, "several systems": root.ErrSeveralSystems,
 		"stale": plan.ErrStale, "no such goal": plan.ErrNotFound, "malformed plan": plan.ErrMalformed,
 	}
 }

@@ -190,7 +190,7 @@ func attributed(e bundle.Entry, folder *root.Parent) error {
 		values[x.Name] = x.Value
 	}
 	for _, x := range e.Xattrs {
-		if value, ok := values[x.Name]; !ok || !bytes.Equal(value, x.Value) {
+		if value, ok := values[x.Name]; !ok || !bytes.Equal(value, x.Value) && !(x.Name == root.Label && root.SameLabel(value, x.Value)) {
 			return differs("has another attribute " + x.Name)
 		}
 	}

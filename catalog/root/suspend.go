@@ -31,6 +31,20 @@ func (m *mounting) checkAwake(ctx context.Context) error {
 	return errors.Join(err, look.released())
 }
 
+// CheckAwake refuses a root whose system sleeps in a swap file that its
+// etc/fstab names, as Mount does. A root that somebody else has mounted does
+// not tell of swap areas beside it.
+func (r *Root) CheckAwake(ctx context.Context) error {
+	text, err := r.readFstab()
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	for _, path := range swapFiles(text) {
+		err = errors.Join(err, r.checkSwapFile(ctx, path))
+	}
+	return err
+}
+
 // checkSwapFile refuses a swap file with a suspended system in it. One that is
 // not there, or lies on a volume that is not on the disk, has none.
 func (r *Root) checkSwapFile(ctx context.Context, path string) error {

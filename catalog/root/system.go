@@ -104,7 +104,7 @@ func (p *probed) look(point *os.File, opt MountOptions, options []string) (found
 		if err != nil {
 			return err
 		}
-		if r.isSystem() {
+		if r.IsSystem() {
 			text, _ := r.readFstab() // whoever mounts what it says tells what is wrong with it
 			found = &system{p, options, swapFiles(text)}
 		}
@@ -118,8 +118,8 @@ func (p *probed) look(point *os.File, opt MountOptions, options []string) (found
 	return found, errors.Join(err, blockdev.Unmounted(p.Node))
 }
 
-// isSystem tells whether the root holds a system.
-func (r *Root) isSystem() bool {
+// IsSystem tells whether the root holds a system: not whether that is whole.
+func (r *Root) IsSystem() bool {
 	if r.family == Windows {
 		return true
 	}

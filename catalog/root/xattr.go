@@ -16,6 +16,18 @@ type Xattr struct {
 	Value []byte
 }
 
+// Label is the attribute in which SELinux keeps the label of a file. A kernel
+// with a policy gives every new file one, and lets nobody take it away:
+// selinux_inode_removexattr in linux/security/selinux/hooks.c says EACCES, even
+// where the policy is permissive.
+const Label = "security.selinux"
+
+// SameLabel tells whether two labels are the same: a kernel with a policy shows
+// a NUL at the end, whether one was set or not.
+func SameLabel(a, b []byte) bool {
+	return bytes.Equal(bytes.TrimSuffix(a, []byte{0}), bytes.TrimSuffix(b, []byte{0}))
+}
+
 // maxXattrs bounds the names and each value, in bytes, as the kernel does
 // (XATTR_LIST_MAX, XATTR_SIZE_MAX).
 const maxXattrs = 64 << 10
@@ -32,7 +44,7 @@ func (p *Parent) Xattrs() ([]Xattr, error) {
 }
 
 // SetXattrs makes the extended attributes of Base those of want, and no
-// others. It is not atomic.
+// others but its Label, which stays if want has none. It is not atomic.
 func (p *Parent) SetXattrs(want []Xattr) error {
 	have, err := xattrs(byPath(p.place()))
 	if err == nil {
@@ -45,12 +57,9 @@ func (p *Parent) SetXattrs(want []Xattr) error {
 }
 
 func (p *Parent) setXattrs(have, want []Xattr) error {
-	for _, x := range have {
-		if slices.ContainsFunc(want, func(w Xattr) bool { return w.Name == x.Name }) {
-			continue
-		}
-		if err := unix.Lremovexattr(p.place(), x.Name); err != nil {
-			return fmt.Errorf("%s: %w", x.Name, err)
+	for _, name := range unwanted(have, want) {
+		if err := unix.Lremovexattr(p.place(), name); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
 	for _, x := range want {
@@ -63,6 +72,16 @@ func (p *Parent) setXattrs(have, want []Xattr) error {
 		}
 	}
 	return nil
+}
+
+// unwanted returns the names of the attributes that are to be taken away.
+func unwanted(have, want []Xattr) (names []string) {
+	for _, x := range have {
+		if x.Name != Label && !slices.ContainsFunc(want, func(w Xattr) bool { return w.Name == x.Name }) {
+			names = append(names, x.Name)
+		}
+	}
+	return names
 }
 
 // place is a path to Base that goes through the open folder: there are no

@@ -34,7 +34,7 @@ type Change struct {
 	Kind   Kind
 	Path   string       // inside of the root
 	Stat   root.Stat    // as it is in the overlay; not of Hardlink and Delete
-	Xattrs []root.Xattr // likewise, all of them, ordered by name
+	Xattrs []root.Xattr // likewise, all of them but root.Label, ordered by name
 	Link   string       // of a Create of a symbolic link: its text; of Hardlink: the path of the other name
 	Was    root.Type    // what the root has there; empty if nothing
 

@@ -187,6 +187,42 @@ func TestRootChangeContents(t *testing.T) {
 	}
 }
 
+// The label of SELinux is no change, wherever it comes from: a kernel with a policy labels each new file and the
+// scratch folder, as its own system would have it.
+func TestRootChangesLabels(t *testing.T) {
+	dir := small(t)
+	label := func(path, value string) {
+		if err := unix.Lsetxattr(path, root.Label, []byte(value), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	label(dir, "system_u:object_r:root_t:s0")
+	label(filepath.Join(dir, "etc"), "system_u:object_r:etc_t:s0")
+	if err := os.WriteFile(filepath.Join(dir, "etc/kept"), []byte("kept"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	label(filepath.Join(dir, "etc/kept"), "system_u:object_r:etc_t:s0")
+	o := over(t, dir)
+	sh(t, o, ": >> /etc/kept; echo text > /etc/new")
+	for _, path := range []string{".", "etc", "etc/kept", "etc/new"} {
+		p, err := o.Root().Parent(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := p.SetXattrs([]root.Xattr{{Name: root.Label, Value: []byte("system_u:object_r:tmp_t:s0")}}); err != nil {
+			t.Fatal(err)
+		}
+		p.Close()
+	}
+	list, err := o.Changes(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(list) != 1 || list[0].Path != "etc/new" || len(list[0].Xattrs) > 0 {
+		t.Errorf("changes are %+v, want etc/new without attributes", list)
+	}
+}
+
 // withTmpfs mounts a tmpfs with two files and a folder at fat.
 func withTmpfs(t *testing.T) string {
 	dir := small(t)

@@ -114,6 +114,7 @@ func (c *comparison) attributesDiffer(l *layer, d *difference) (bool, error) {
 		return true, nil
 	}
 	below, err := c.o.root.Xattrs(d.Path)
+	below = slices.DeleteFunc(below, func(x root.Xattr) bool { return x.Name == root.Label })
 	same := slices.EqualFunc(d.Xattrs, below, func(x, y root.Xattr) bool { return x.Name == y.Name && bytes.Equal(x.Value, y.Value) })
 	return !same, err
 }
@@ -122,7 +123,8 @@ func (c *comparison) attributesDiffer(l *layer, d *difference) (bool, error) {
 // itself in the upper folder.
 const overlayPrefix = "trusted.overlay."
 
-// xattrs returns the attributes of a name in a layer as programs see them.
+// xattrs returns the attributes of a name in a layer as programs see them, but
+// for its label: that comes from the policy of this kernel, if it has one.
 func (l *layer) xattrs(path string) ([]root.Xattr, error) {
 	all, err := l.upper.Xattrs(path)
 	if err != nil {
@@ -133,5 +135,5 @@ func (l *layer) xattrs(path string) ([]root.Xattr, error) {
 			return nil, fmt.Errorf("%s: overlayfs left %s, %w", path, x.Name, unix.ENOTSUP)
 		}
 	}
-	return slices.DeleteFunc(all, func(x root.Xattr) bool { return strings.HasPrefix(x.Name, overlayPrefix) }), nil
+	return slices.DeleteFunc(all, func(x root.Xattr) bool { return x.Name == root.Label || strings.HasPrefix(x.Name, overlayPrefix) }), nil
 }

@@ -82,7 +82,8 @@ func (o *Overlay) prepare(ctx context.Context, l *layer) error {
 	return nil
 }
 
-// likeTop makes the top of a layer look like that of its file system.
+// likeTop makes the top of a layer look like that of its file system, but for
+// its label, which may be none that this kernel's policy knows.
 func (o *Overlay) likeTop(l *layer) error {
 	st, err := o.root.Lstat(l.fs.Path)
 	if err != nil {
@@ -99,6 +100,9 @@ func (o *Overlay) likeTop(l *layer) error {
 		return err
 	}
 	for _, x := range xattrs {
+		if x.Name == root.Label {
+			continue
+		}
 		if err := unix.Lsetxattr(l.dir, x.Name, x.Value, 0); err != nil {
 			return fmt.Errorf("%s: %s: %w", l.dir, x.Name, err)
 		}

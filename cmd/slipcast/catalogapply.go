@@ -99,6 +99,9 @@ func runCatalogApply(ctx context.Context, env *env, goals []string, opt *applyOp
 		return err
 	}
 	if len(a.steps) == 0 {
+		if err := a.whole(); err != nil {
+			return err
+		}
 		env.say("nothing to do")
 		return a.conclude(ctx, nil)
 	}
@@ -155,10 +158,11 @@ type applying struct {
 	machine *probe.Machine
 	params  map[string]map[string]string
 
-	goals  []string // empty: all products
-	steps  []plan.Step
-	values []map[string]string // parameters of each step
-	failed *plan.Receipt       // of the step that failed, nil if none did
+	goals   []string // empty: all products
+	steps   []plan.Step
+	values  []map[string]string // parameters of each step
+	unknown []string            // products of which nobody knows whether they are there
+	failed  *plan.Receipt       // of the step that failed, nil if none did
 }
 
 // look finds out what is on the root.
@@ -198,7 +202,21 @@ func (a *applying) plan(ctx context.Context, goals []string) error {
 		return err
 	}
 	a.steps = p.Steps
+	for _, product := range p.Products {
+		if product.State == plan.Unknown && lacks(product, goals) {
+			a.unknown = append(a.unknown, product.Name)
+		}
+	}
 	return nil
+}
+
+// whole tells whether nothing is to be done only because the file of a bundle
+// is damaged.
+func (a *applying) whole() (err error) {
+	for _, product := range a.unknown {
+		err = cmp.Or(err, a.catalog.wholeProduct(product))
+	}
+	return err
 }
 
 // saved reads the saved plan, which must hold.
@@ -213,7 +231,7 @@ func (a *applying) saved(ctx context.Context, found *plan.Findings) error {
 	}
 	done, err := a.catalog.plans.Check(p, found, digest)
 	if err != nil {
-		return fmt.Errorf("%s: %w", a.opt.plan, err)
+		return cmp.Or(a.catalog.whole(bundlesOf(p.Steps)...), fmt.Errorf("%s: %w", a.opt.plan, err))
 	}
 	a.goals, a.steps = p.Goals, p.Steps[done:]
 	return nil
@@ -264,6 +282,14 @@ func allParams(steps []plan.Step, given map[string]map[string]string) ([]map[str
 		all = append(all, params)
 	}
 	return all, nil
+}
+
+// bundlesOf returns the bundles of steps.
+func bundlesOf(steps []plan.Step) (ids []string) {
+	for i := range steps {
+		ids = append(ids, steps[i].Bundle)
+	}
+	return ids
 }
 
 // productOf returns the product of a bundle, NAME or NAME/TRACK.

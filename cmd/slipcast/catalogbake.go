@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -155,6 +156,9 @@ func (b *baking) survey(ctx context.Context) error {
 	}
 	f := surveyFlag{catalog: b.opt.catalog, image: b.source, scratch: b.opt.scratch}
 	s, err := f.run(ctx, b.env, task)
+	if err != nil && task.Saved != nil {
+		return b.unheld(task.Saved, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -166,6 +170,15 @@ func (b *baking) survey(ctx context.Context) error {
 		b.tellLeftOut()
 	}
 	return b.reached()
+}
+
+// unheld returns the error of a saved plan that is not baked: err, or what made
+// that so.
+func (b *baking) unheld(saved []byte, err error) error {
+	if p, bad := plan.Decode(saved); bad == nil && errors.Is(err, plan.ErrStale) {
+		err = cmp.Or(b.catalog.whole(bundlesOf(p.Steps)...), err)
+	}
+	return fmt.Errorf("%s: %w", b.opt.plan, err)
 }
 
 // tellLeftOut tells which bundles are never baked.
@@ -200,6 +213,11 @@ func (b *baking) reached() error {
 	for _, p := range b.plan.Products {
 		if !lacks(p, b.plan.Goals) || p.After != "" && strings.HasPrefix(p.Goal, p.Name+"@"+p.After+"-") {
 			continue
+		}
+		if p.State == plan.Unknown {
+			if err := b.catalog.wholeProduct(p.Name); err != nil {
+				return err
+			}
 		}
 		if len(b.plan.Goals) > 0 {
 			return fmt.Errorf("%s: %s: %s", p.Name, p.State, p.Reason)

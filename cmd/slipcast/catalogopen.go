@@ -160,6 +160,8 @@ func (f *catalogFlag) load(ctx context.Context, files catalogFiles) (opt trust.L
 		var own *trust.Root
 		if own, err = local.Root(ctx); err == nil {
 			opt.Root = own.Encode()
+		} else {
+			err = fmt.Errorf("the catalog in %s: %w", f.folder(), err)
 		}
 	}
 	if err != nil || f.ticket == "" {
@@ -193,6 +195,33 @@ func planBundles(c *trust.Catalog) []plan.Bundle {
 		list = append(list, plan.Bundle{Header: b.Header, Digest: b.Digest, Size: b.File.Size, Recalled: b.Recalled})
 	}
 	return list
+}
+
+// whole returns what is wrong with the file of the first of these bundles that
+// is damaged, nil if none is. Without its file, nobody knows whether a bundle
+// is on a root, and a plan for that looks as if the root had changed.
+func (c *openCatalog) whole(ids ...string) error {
+	for _, id := range ids {
+		f, err := c.bundle(id)
+		if err == nil {
+			err = f.Close()
+		}
+		if errors.Is(err, bundle.ErrDamaged) || errors.Is(err, bundle.ErrNotBundle) || isUntrusted(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+// wholeProduct is whole of all bundles of a product.
+func (c *openCatalog) wholeProduct(name string) error {
+	var ids []string
+	for i := range c.Bundles {
+		if id := c.Bundles[i].ID(); productOf(id) == name {
+			ids = append(ids, id)
+		}
+	}
+	return c.whole(ids...)
 }
 
 // A bundleFile is a bundle of the catalog that is open.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -40,8 +41,20 @@ func (f *rootFlag) open(ctx context.Context, readOnly bool) (r *root.Root, close
 	case f.disk != "":
 		return mountDisk(ctx, f.disk, readOnly)
 	}
-	if r, err = root.Open(f.dir); err != nil {
+	if r, err = root.Open(f.dir); errors.Is(err, syscall.ENOTDIR) {
+		err = fmt.Errorf("%w; --disk takes a disk, or a file of one", err)
+	}
+	if err != nil {
 		return nil, nil, err
+	}
+	switch {
+	case !r.IsSystem(): // nothing is mounted there, perhaps
+		err = root.ErrNoSystem
+	case f.dir != "/":
+		err = r.CheckAwake(ctx)
+	}
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("%s: %w", f.dir, err), r.Close())
 	}
 	return r, r.Close, nil
 }

@@ -18,6 +18,7 @@ import (
 	"slipcast/catalog/plan"
 	"slipcast/catalog/probe"
 	"slipcast/catalog/root"
+	"slipcast/image"
 )
 
 // A surveyFlag says what is looked at: a root, a disk or an image; and by which
@@ -123,6 +124,9 @@ func (f *surveyFlag) runImage(ctx context.Context, env *env, task surveyTask) (s
 		}
 	}
 	im, err := openImageFile(ctx, ref, &imageFlags{storeFlag: f.catalog.storeFlag})
+	if errors.Is(err, image.ErrDamaged) || errors.Is(err, image.ErrNotImage) {
+		err = fmt.Errorf("%s: %w", ref, err)
+	}
 	if err != nil {
 		return nil, err
 	}

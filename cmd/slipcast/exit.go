@@ -92,7 +92,7 @@ func isRootRefused(err error) bool {
 	var refused *root.RefusedError
 	return errors.As(err, &refused) || slices.ContainsFunc([]error{
 		plan.ErrStale, apply.ErrLocked, apply.ErrReadOnly, apply.ErrNoSpace, apply.ErrDowngrade, apply.ErrFrom, apply.ErrConflict, apply.ErrChanged,
-		bake.ErrMachine,
+		bake.ErrMachine, root.ErrNoSystem, root.ErrSeveralSystems,
 	}, func(is error) bool { return errors.Is(err, is) })
 }
 

@@ -3,6 +3,7 @@ package depot
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path"
@@ -56,44 +57,90 @@ func (im *importer) snapshots() ([]int64, error) {
 }
 
 // finish gives everything its place that is whole, and the catalog if nothing is
-// missing. The highest snapshot counts.
+// missing. The highest snapshot counts whose metadata have come and are right: who
+// makes up parts, or brings those of another catalog, must not keep good ones from
+// coming.
 func (im *importer) finish(ctx context.Context) error {
 	list, err := im.snapshots()
 	if err != nil {
 		return err
 	}
-	if len(list) == 0 {
-		im.done.Missing = []Missing{{ID: theCatalog}}
-		return nil
+	opt := loadOptions{im.opt.Root, true, im.opt.Built}
+	if _, err := im.load(ctx, files{}, opt); !errors.Is(err, fs.ErrNotExist) { // what is wrong here is wrong with all of them
+		return err
 	}
-	w := &wait{importer: im, snapshot: list[0]}
-	w.readList()
-	edition, err := im.load(ctx, trust.DirSource(os.DirFS(im.waiting(im.editionPath(w.snapshot)))), loadOptions{im.opt.Root, true, im.opt.Built})
-	if errors.Is(err, fs.ErrNotExist) {
-		im.done.Missing = []Missing{{ID: theCatalog, Parts: w.partsOf(map[string]bool{w.part(metadataPath(timestampFile), 0): true})}}
-		return nil
+	var refused error
+	incomplete := map[string]bool{} // parts that have metadata
+	for _, n := range list {
+		w := &wait{importer: im, snapshot: n}
+		w.readList()
+		edition, err := im.load(ctx, trust.DirSource(os.DirFS(im.waiting(im.editionPath(n)))), opt)
+		if err == nil {
+			return errors.Join(refused, w.settle(ctx, edition))
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			part := w.part(metadataPath(timestampFile), 0)
+			if incomplete[part] = true; slices.Contains(im.listed, n) {
+				im.miss(theCatalog, 0, map[string]bool{part: true})
+			}
+			continue
+		}
+		if err = fmt.Errorf("snapshot %d: %w", n, err); !isRefused(err) {
+			return errors.Join(refused, err)
+		}
+		refused = errors.Join(refused, err, os.RemoveAll(im.waiting(im.editionPath(n))))
 	}
-	if errors.Is(err, trust.ErrRollback) { // it is of no use any more
-		err = errors.Join(err, os.RemoveAll(im.waiting(im.editionPath(w.snapshot))))
+	if refused == nil && len(im.done.Missing) == 0 {
+		im.miss(theCatalog, 0, incomplete)
 	}
+	return refused
+}
+
+// isRefused tells whether an error of load is about the metadata, and not about reading
+// them.
+func isRefused(err error) bool {
+	for _, is := range []error{trust.ErrSignature, trust.ErrMalformed, trust.ErrMismatch, trust.ErrRollback, trust.ErrExpired, ErrOtherRoot} {
+		if errors.Is(err, is) {
+			return true
+		}
+	}
+	return isWrong(err)
+}
+
+// settle gives everything its place that is whole, and the catalog if nothing of it is
+// missing.
+func (w *wait) settle(ctx context.Context, e *edition) error {
+	before := len(w.done.Missing)
+	if err := w.settleAll(ctx, e); err != nil || len(w.done.Missing) > before {
+		return err
+	}
+	if err := w.publish(ctx, e); err != nil {
+		return err
+	}
+	w.done.Catalog = e.Catalog
+	return w.sweep(w.snapshot)
+}
+
+// sweep removes what nobody needs any more: the catalogs that waited, up to that of a
+// snapshot, and what was cut off while it was written.
+func (im *importer) sweep(last int64) error {
+	list, err := im.snapshots()
 	if err != nil {
 		return err
 	}
-	if err := w.settleAll(ctx, edition); err != nil || len(im.done.Missing) > 0 {
-		return err
+	kept := false
+	for _, n := range list {
+		if kept = kept || n > last; n > last {
+			continue
+		}
+		if err := os.RemoveAll(im.waiting(im.editionPath(n))); err != nil {
+			return err
+		}
 	}
-	if err := im.publish(ctx, edition); err != nil {
-		return err
-	}
-	im.done.Catalog = edition.Catalog
-	return im.sweep()
-}
-
-// sweep removes what nobody needs any more: the catalogs that waited, and what was
-// cut off while it was written.
-func (im *importer) sweep() error {
-	if err := os.RemoveAll(im.waiting(editionFolder)); err != nil {
-		return err
+	if !kept {
+		if err := os.RemoveAll(im.waiting(editionFolder)); err != nil {
+			return err
+		}
 	}
 	return filepath.WalkDir(im.aside, func(path string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() || !strings.HasSuffix(path, newEnding) {
@@ -131,7 +178,7 @@ func (w *wait) part(path string, offset int64) string {
 }
 
 // partsOf returns the names in a set, in order.
-func (w *wait) partsOf(set map[string]bool) (names []string) {
+func (im *importer) partsOf(set map[string]bool) (names []string) {
 	for name := range set {
 		if name != "" {
 			names = append(names, name)
@@ -246,6 +293,6 @@ func (w *wait) missFrames(a *arriving, here func(*arriving, image.Frame) bool) b
 }
 
 // miss notes what is missing.
-func (w *wait) miss(id string, chunks int, parts map[string]bool) {
-	w.done.Missing = append(w.done.Missing, Missing{ID: id, Chunks: chunks, Parts: w.partsOf(parts)})
+func (im *importer) miss(id string, chunks int, parts map[string]bool) {
+	im.done.Missing = append(im.done.Missing, Missing{ID: id, Chunks: chunks, Parts: im.partsOf(parts)})
 }

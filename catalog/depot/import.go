@@ -31,7 +31,7 @@ type Imported struct {
 	Bundles int            // that got their place
 	Images  int            // that got their place
 	Faults  []Fault        // what is damaged in parts
-	Missing []Missing      // what has to come before the catalog can take its place
+	Missing []Missing      // what has to come before the catalog, or one that is newer, can take its place
 }
 
 // A Fault is a part that is damaged.
@@ -52,7 +52,11 @@ type Missing struct {
 // there are: section 12.3 of docs/bundles.md. What is good in them is kept aside until
 // what it belongs to is whole, in this call or a later one. When nothing is missing the
 // catalog takes its place, as after [Mirror]. That a part is damaged, or something is
-// missing, is no error.
+// missing, is no error. Of several snapshots the highest counts that is what the store
+// trusts. One above it that is not is forgotten, and that is an error.
+//
+// What was done is told also with an error, unless that is one of the beginning, where
+// it is nil.
 //
 // An error wraps [ErrNoRoot], [ErrOtherRoot], [store.ErrInUse], [store.ErrExists], or
 // an error of [trust.Load], or is one of the store. Whatever the parts hold, it takes
@@ -69,13 +73,10 @@ func Import(ctx context.Context, s *store.Store, paths []string, opt ImportOptio
 	im.begin(paths)
 	for _, path := range paths {
 		if err := im.part(ctx, path); err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
+			return &im.done, fmt.Errorf("%s: %w", path, err)
 		}
 	}
-	if err := im.finish(ctx); err != nil {
-		return nil, err
-	}
-	return &im.done, nil
+	return &im.done, im.finish(ctx)
 }
 
 // Parts returns the paths of the parts in a folder.
@@ -96,9 +97,17 @@ type importer struct {
 	opt     *ImportOptions
 	done    Imported
 	checker frameChecker
-	list    *list    // of the part that is read, if it has one that is good
-	pending []piece  // of files that were cut, and of which nobody knows yet whether they are good
-	lost    []string // names of pieces
+	listed  []int64   // snapshots of the parts that were whole
+	list    *list     // of the part that is read, if it has one that is good
+	pending []pending // of the part that is read
+	lost    []string  // names of pieces
+}
+
+// A pending is metadata or a piece of a file that was cut: nobody knows whether it is
+// good before the end of the part.
+type pending struct {
+	piece
+	aside string // where it lies until then, without .new
 }
 
 // close frees what im holds.
@@ -180,11 +189,11 @@ func (im *importer) readList(p *partReader, r io.Reader, size int64) {
 	}
 }
 
-// endPart keeps pieces of files that were cut, if the part is good as a whole; else
-// nobody could tell later which of them is not.
+// endPart keeps metadata and pieces of files that were cut, if the part is good as a
+// whole; else nobody could tell later which of them is not.
 func (im *importer) endPart(ctx context.Context, path string, p *partReader) error {
 	for _, piece := range im.pending {
-		at := im.waiting(piece.name())
+		at := im.waiting(piece.aside)
 		if sizeOf(at+newEnding) < 0 {
 			continue // it came twice
 		}
@@ -198,7 +207,10 @@ func (im *importer) endPart(ctx context.Context, path string, p *partReader) err
 		if err := os.Rename(at+newEnding, at); err != nil {
 			return err
 		}
-		if err := im.join(ctx, piece); err != nil {
+		if piece.whole() {
+			continue
+		}
+		if err := im.join(ctx, piece.piece); err != nil {
 			return err
 		}
 	}
@@ -211,5 +223,6 @@ func (im *importer) endPart(ctx context.Context, path string, p *partReader) err
 	if im.list == nil {
 		return nil
 	}
+	im.listed = append(im.listed, im.list.Snapshot)
 	return im.noteTaken(filepath.Base(path))
 }

@@ -594,6 +594,29 @@ func TestMirrorHeals(t *testing.T) {
 	s.wantSame(have)
 }
 
+// TestMirrorRotted shows the way out that store verify tells for a bundle that rotted in
+// its place: where its file was removed, a mirror or an import brings it back.
+func TestMirrorRotted(t *testing.T) {
+	s, have := stocked(t), newStore(t)
+	opt := mirrorOf(t, Handler(s.dir()), s.root)
+	_, _, paths := s.export(ExportOptions{})
+	for _, bring := range []func() error{
+		func() error { _, err := Mirror(t.Context(), have, opt); return err },
+		func() error { _, err := Import(t.Context(), have, paths, ImportOptions{}); return err },
+	} {
+		if _, err := Mirror(t.Context(), have, opt); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Remove(filepath.Join(have.Dir(), bundlePath(catalogOf(t, have, s.root).Bundles[1].File))); err != nil {
+			t.Fatal(err)
+		}
+		if err := bring(); err != nil {
+			t.Error(err)
+		}
+		s.wantSame(have)
+	}
+}
+
 // TestMirrorForged shows that an origin gains nothing by version files and frames that
 // agree with each other: they have to agree with the catalog.
 func TestMirrorForged(t *testing.T) {

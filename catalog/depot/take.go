@@ -74,7 +74,7 @@ func (im *importer) take(p piece, r io.Reader) (good bool, err error) {
 			return true, nil
 		}
 		n, err := copyTo(at+newEnding, r)
-		im.pending = append(im.pending, p)
+		im.pending = append(im.pending, pending{p, p.name()})
 		return n == p.size, err
 	}
 	if d, chunkSize, ok := parseFramePath(p.path); ok {
@@ -86,17 +86,16 @@ func (im *importer) take(p piece, r io.Reader) (good bool, err error) {
 	return im.accept(p.path)
 }
 
-// takeMetadata keeps a file of metadata with the others of its snapshot. They
-// are checked together.
+// takeMetadata keeps a file of metadata with the others of its snapshot, once the part
+// turns out to be good. They are checked together.
 func (im *importer) takeMetadata(p piece, name string, r io.Reader) (bool, error) {
 	if im.list == nil || !p.whole() || p.size > maxTargets {
 		return false, nil
 	}
-	text, err := io.ReadAll(r)
-	if err != nil || int64(len(text)) != p.size {
-		return false, err
-	}
-	return true, im.keep(im.editionPath(im.list.Snapshot, "metadata", name), text)
+	aside := im.editionPath(im.list.Snapshot, "metadata", name)
+	n, err := copyTo(im.waiting(aside)+newEnding, r)
+	im.pending = append(im.pending, pending{p, aside})
+	return n == p.size, err
 }
 
 // takeFrame keeps a frame that is good.

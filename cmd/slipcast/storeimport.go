@@ -92,14 +92,17 @@ func runStoreImport(ctx context.Context, env *env, args []string, opt *depotFlag
 	if meter != nil {
 		meter.Done(err)
 	}
-	if err != nil {
+	if done != nil {
+		env.imported(s.Dir(), done, time.Since(began))
+	}
+	if err != nil || len(done.Missing) == 0 {
 		return err
 	}
-	env.imported(s.Dir(), done, time.Since(began))
-	if done.Catalog == nil {
-		return &partError{fmt.Errorf("%s missing; the store has the catalog that it had", isAre(len(done.Missing), "thing"))}
+	has := "that it had"
+	if c := done.Catalog; c != nil {
+		has = fmt.Sprintf("of snapshot %d", c.Versions.Snapshot)
 	}
-	return nil
+	return &partError{fmt.Errorf("%s missing; the store has the catalog %s", isAre(len(done.Missing), "thing"), has)}
 }
 
 // isAre says how many things there are: "1 thing is", "2 things are".

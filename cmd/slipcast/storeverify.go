@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -25,7 +27,8 @@ func newStoreVerifyCmd(env *env) *cobra.Command {
 every image has what it needs. It prints what is damaged, and which images that
 concerns; adding one of these again (slipcast store add) brings back what is
 damaged. Of a catalog in the store it checks the signed lists and every byte of
-the bundles.`,
+the bundles. Remove the file of a bundle that is damaged: then slipcast store mirror
+or store import brings it back, and where it was released, catalog release.`,
 		Example: "  slipcast store verify",
 		Args:    operands(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -51,6 +54,9 @@ func runStoreVerify(ctx context.Context, env *env, where *storeFlag) error {
 	var bundles trust.Verified
 	if err == nil {
 		bundles, err = verifyCatalog(ctx, s, trust.VerifyOptions{Progress: meter.Add, Found: func(path string, err error) {
+			if strings.HasSuffix(path, ".slb") && !errors.Is(err, fs.ErrNotExist) {
+				err = fmt.Errorf("%w; remove this file, and store mirror, store import or catalog release brings it back", err)
+			}
 			faults = append(faults, storeFault{label: "catalog " + path, path: path, err: err})
 		}})
 	}

@@ -118,17 +118,20 @@ func (t *task) applyArgs() ([]string, error) {
 type findings struct {
 	products []string
 	byName   map[string]wire.Cell
-	failed   map[string]string // why a bundle of a product did not go on
+	failed   map[string]string // why the last attempt at a bundle of a product failed
 	size     int               // bytes as JSON
 	left     int               // products that have no room
 }
 
 // object takes what the child says. A product may come again: the last counts.
 func (f *findings) object(o object) {
+	name, _, _ := strings.Cut(o.Bundle, "@")
+	tried := wire.Plain(name, wire.MaxField)
 	switch o.Type {
 	case "failed":
-		product, _, _ := strings.Cut(o.Bundle, "@")
-		f.failed[wire.Plain(product, wire.MaxField)] = wire.Plain(o.Reason, wire.MaxText)
+		f.failed[tried] = wire.Plain(o.Reason, wire.MaxText)
+	case "applied": // so what failed before, when the server was lost, does not count
+		delete(f.failed, tried)
 	case "product":
 		f.product(wire.Cell{
 			Product: wire.Plain(o.Product, wire.MaxField), Version: wire.Plain(o.Version, wire.MaxField), State: wire.CellState(wire.Plain(o.State, 32)),

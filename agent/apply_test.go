@@ -214,6 +214,22 @@ func TestApplyNames(t *testing.T) {
 	}
 }
 
+// An attempt that failed, and was made again with success, is no reason for what
+// the product lacks then.
+func TestFindingsOfTwoRuns(t *testing.T) {
+	f := &findings{failed: map[string]string{}}
+	for _, o := range []object{
+		{Type: "failed", Bundle: "reader@9.2-1", Reason: "nobody answers"}, {Type: "applied", Bundle: "reader@9.2-1"},
+		{Type: "product", Product: "reader", State: "missing", Version: "9.2", Reason: "no way from 9.2"},
+	} {
+		f.object(o)
+	}
+	want := []wire.Cell{{Product: "reader", Version: "9.2", State: "missing", Reason: "no way from 9.2"}}
+	if got := f.cells(); !slices.Equal(got, want) {
+		t.Errorf("cells %+v, want %+v", got, want)
+	}
+}
+
 // Findings are bounded in number and in bytes.
 func TestFindingsAreBounded(t *testing.T) {
 	for _, reason := range []string{"", strings.Repeat("x", wire.MaxText)} {

@@ -366,25 +366,13 @@ func (a *applying) waits() error {
 	return nil
 }
 
-// step applies one bundle.
+// step applies one bundle, and tells what came of it.
 func (a *applying) step(ctx context.Context, s plan.Step, params map[string]string) error {
-	file, err := a.catalog.bundle(s.Bundle)
+	receipt, err := a.bring(ctx, s, params)
 	if err != nil {
-		return err
-	}
-	defer file.Close()
-	if file.Digest != s.Digest {
-		return fmt.Errorf("%s: the plan has another bundle of that name", s.Bundle)
-	}
-	meter := a.env.meter("applying "+s.Bundle, "apply", payloadBytes(file.Bundle))
-	opt := a.options(params)
-	opt.AllowDowngrade, opt.Installed = s.Downgrade, &s.From
-	opt.Progress = meter.Add
-	receipt, err := apply.Apply(ctx, a.root, file.Bundle, opt)
-	meter.Done(err)
-	if err != nil {
-		a.failed = &plan.Receipt{Product: productOf(s.Bundle), Bundle: s.Bundle, Digest: s.Digest, Failed: err.Error()}
-		a.env.result(map[string]any{"type": "failed", "bundle": s.Bundle, "digest": s.Digest, "reason": err.Error()}, false)
+		reason := strings.TrimPrefix(err.Error(), s.Bundle+": ")
+		a.failed = &plan.Receipt{Product: productOf(s.Bundle), Bundle: s.Bundle, Digest: s.Digest, Failed: reason}
+		a.env.result(map[string]any{"type": "failed", "bundle": s.Bundle, "digest": s.Digest, "reason": reason}, false)
 		return err
 	}
 	a.env.say("applied %s", s.Bundle)
@@ -393,6 +381,25 @@ func (a *applying) step(ctx context.Context, s plan.Step, params map[string]stri
 		"first_boot": len(receipt.Queue) > 0,
 	}, false)
 	return nil
+}
+
+// bring opens the bundle of a step and brings it to the root.
+func (a *applying) bring(ctx context.Context, s plan.Step, params map[string]string) (*apply.Receipt, error) {
+	file, err := a.catalog.bundle(s.Bundle)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	if file.Digest != s.Digest {
+		return nil, fmt.Errorf("%s: the plan has another bundle of that name", s.Bundle)
+	}
+	meter := a.env.meter("applying "+s.Bundle, "apply", payloadBytes(file.Bundle))
+	opt := a.options(params)
+	opt.AllowDowngrade, opt.Installed = s.Downgrade, &s.From
+	opt.Progress = meter.Add
+	receipt, err := apply.Apply(ctx, a.root, file.Bundle, opt)
+	meter.Done(err)
+	return receipt, err
 }
 
 // payloadBytes returns how much a bundle has in its files.

@@ -37,6 +37,28 @@ func TestRootApplyFromServer(t *testing.T) {
 	}
 }
 
+// A bundle whose file cannot be opened has failed like any other, and its cell
+// says why, once.
+func TestRootApplyDamagedFile(t *testing.T) {
+	lab.Root(t)
+	lab.Tools(t, "mkfs.ext4")
+	s := newRemoteShop(t)
+	s.release("torn", "1.0", "detect: {present: 'exists(\"opt/torn\")'}\n")
+	c, err := s.open(t.Context(), nil, trust.Nonce{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	torn, err := c.Bundle("torn@1.0-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := s.repo.BundlePath(torn.File)
+	if err := errors.Join(os.Chmod(path, 0o644), os.Truncate(path, 1000)); err != nil {
+		t.Fatal(err)
+	}
+	s.wantApply(labSystem(t), exitPart, `"product":"reader","reason":"9.3.0 is there`, `"reason":"not a bundle: `, `"reason":"torn@1.0-1 failed: not a bundle: `, `"state":"failed"`)
+}
+
 // A bundle whose secret nobody can give is left out, with what needs it. All
 // others are applied, whether it was named or not, and its cell says what helps.
 func TestRootApplyWithoutSecret(t *testing.T) {

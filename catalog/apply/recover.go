@@ -27,11 +27,8 @@ func (e *engine) recover(ctx context.Context) error {
 // resume finishes transaction id if it is committed.
 func (e *engine) resume(ctx context.Context, id string) error {
 	t, err := e.committed(id)
-	if err != nil {
+	if err != nil || t == nil {
 		return err
-	}
-	if t == nil {
-		return e.unstage(id) // at once: an older one may need the room
 	}
 	if err := e.mounted(t); err != nil {
 		return err

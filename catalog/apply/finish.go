@@ -229,6 +229,17 @@ func (e *engine) removeTree(dir string) error {
 // rollback does the inverse of a transaction that is committed and cannot be
 // finished.
 func (e *engine) rollback(ctx context.Context, t *transaction) error {
+	ids, err := e.ids()
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if id > t.ID { // a rollback that was cut short: this one needs its room
+			if err := e.unstage(id); err != nil {
+				return err
+			}
+		}
+	}
 	back, sources, err := e.inverse(t, nil) // that of t is higher than those of all receipts
 	if err != nil {
 		return err

@@ -30,11 +30,8 @@ func (e *engine) recover(ctx context.Context) error {
 // since, and what it changed is to stay.
 func (e *engine) resume(ctx context.Context, id string) error {
 	t, err := e.committed(id)
-	if err != nil {
+	if err != nil || t == nil {
 		return err
-	}
-	if t == nil {
-		return e.unstage(id) // at once: an older one may need the room
 	}
 	if err := e.mounted(t); err != nil {
 		return err

@@ -321,6 +321,7 @@ func importMain(dir, at, root string) int {
 	}
 	done, err := Import(context.Background(), s, paths, ImportOptions{Root: text})
 	if err != nil || done.Catalog == nil {
+		fmt.Fprintln(os.Stderr, err, done)
 		return 1
 	}
 	return 0
@@ -337,6 +338,7 @@ func TestImportKilled(t *testing.T) {
 	killed := 0
 	for most := 40; ; most += 20 { // milliseconds
 		cmd := exec.Command(os.Args[0], "-test.run=^$")
+		cmd.Stderr = os.Stderr
 		cmd.Env = append(os.Environ(), "DEPOT_IMPORT="+dir, "DEPOT_STORE="+have.Dir(), "DEPOT_ROOT="+root)
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)

@@ -66,7 +66,10 @@ func (im *importer) take(p piece, r io.Reader) (good bool, err error) {
 	}
 	_, isVersion := parseImagePath(p.path) // of which the catalog does not decide every byte: the last one counts
 	if sizeOf(im.place(p.path)) == p.total || !isVersion && sizeOf(im.waiting(p.path)) == p.total {
-		return true, nil
+		if p.whole() {
+			return true, nil
+		}
+		return true, im.forget(p.name()) // of a run that was cut off after it had joined them
 	}
 	if !p.whole() {
 		at := im.waiting(p.name())

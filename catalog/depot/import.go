@@ -194,18 +194,20 @@ func (im *importer) readList(p *partReader, r io.Reader, size int64) {
 func (im *importer) endPart(ctx context.Context, path string, p *partReader) error {
 	for _, piece := range im.pending {
 		at := im.waiting(piece.aside)
-		if sizeOf(at+newEnding) < 0 {
-			continue // it came twice
-		}
-		if !p.good {
+		switch came := sizeOf(at+newEnding) >= 0; {
+		case !came && (piece.whole() || sizeOf(at) != piece.size):
+			continue // it came twice, and was joined already
+		case !came: // it lay here, maybe with all others: a run was cut off before it joined them
+		case !p.good:
 			im.lost = append(im.lost, piece.name())
 			if err := os.Remove(at + newEnding); err != nil {
 				return err
 			}
 			continue
-		}
-		if err := os.Rename(at+newEnding, at); err != nil {
-			return err
+		default:
+			if err := os.Rename(at+newEnding, at); err != nil {
+				return err
+			}
 		}
 		if piece.whole() {
 			continue

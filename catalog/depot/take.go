@@ -73,11 +73,11 @@ func (im *importer) take(p piece, r io.Reader) (good bool, err error) {
 	}
 	if !p.whole() {
 		at := im.waiting(p.name())
+		im.pending = append(im.pending, pending{p, p.name()})
 		if sizeOf(at) == p.size {
 			return true, nil
 		}
 		n, err := copyTo(at+newEnding, r)
-		im.pending = append(im.pending, pending{p, p.name()})
 		return n == p.size, err
 	}
 	if d, chunkSize, ok := parseFramePath(p.path); ok {

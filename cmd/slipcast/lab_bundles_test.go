@@ -94,7 +94,7 @@ func (r *bundleRoom) receive(keeps bool) {
 func (r *bundleRoom) apply() {
 	r.t.Helper()
 	root := filepath.Join(r.dir, "root")
-	files := map[string][]byte{"root.json": r.m.root, "proof.json": r.w.Proof, "root/etc/os-release": []byte("ID=debian\nVERSION_ID=12\n")}
+	files := map[string][]byte{"root.json": r.m.root, "proof.json": r.w.Proof, "root/etc/os-release": []byte("ID=debian\nVERSION_ID=12\n"), "root/etc/passwd": nil}
 	for name, p := range files {
 		path := filepath.Join(r.dir, name)
 		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, p, 0o644)); err != nil {

@@ -25,6 +25,10 @@ FULL = go test -timeout 20m -run '^Test(Thousand|Giant|Minisign)$$' ./multicast 
 TOOL = go tool -modfile=scripts/tools.mod
 SCRIPTS = $(shell grep -lsE '^#!.*sh$$' .ci/run scripts/*)
 
+# Of which the tests with disks take minutes of computing in one goroutine, and
+# have no use for -race; their unit tests run with it all the same.
+PLAIN = ./partition/fsmap ./pxe/bootenv
+
 # The packages that have a test or benchmark whose name starts with $(1).
 with = $(shell grep -rlE '^func $(1)' --include='*_test.go' . | xargs -r dirname | sort -u)
 
@@ -77,7 +81,8 @@ unit: ## the part of it that needs seconds and no root
 e2e-root: ## the part of it that needs root and loop devices; no test may be skipped
 	@scripts/setup test
 	@[ "$$(id -u)" = 0 ] || { echo 'slipcast: make e2e-root needs root'; exit 1; }
-	@SLIPCAST_LAB=root $(TEST) -p 1 -v -count=1 -run '^TestRoot' $(call with,TestRoot) | $(STRICT)
+	@SLIPCAST_LAB=root $(TEST) -p 1 -v -count=1 -run '^TestRoot' $(filter-out $(PLAIN),$(call with,TestRoot)) | $(STRICT)
+	@SLIPCAST_LAB=root go test -timeout 20m -p 1 -v -count=1 -run '^TestRoot' $(PLAIN) | $(STRICT)
 
 # The rooms are the real program; the race detector would watch their tests.
 .PHONY: e2e-qemu
